@@ -1,0 +1,38 @@
+package privtest_test
+
+import (
+	"net"
+	"os"
+	"testing"
+
+	"github.com/wgsteer/wgsteer/internal/privtest"
+)
+
+func TestIsolate(t *testing.T) {
+	if !privtest.Isolate(t) {
+		return
+	}
+	ifs, err := net.Interfaces()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(ifs) != 1 || ifs[0].Name != "lo" || ifs[0].Flags&net.FlagUp == 0 {
+		t.Errorf("a new network namespace has lo alone, up; got %v", ifs)
+	}
+}
+
+func TestBPFFSIsRemoved(t *testing.T) {
+	var dir string
+	t.Run("inner", func(t *testing.T) {
+		dir = privtest.BPFFS(t)
+		if err := os.Mkdir(dir+"/sub", 0o700); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if dir == "" {
+		t.Skip("the inner test was skipped")
+	}
+	if _, err := os.Stat(dir); !os.IsNotExist(err) {
+		t.Errorf("%s is left over: %v", dir, err)
+	}
+}
