@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/* names.h: every enumeration that C and Go share, each name with one line of
+ * documentation. internal/enumgen reads this file and writes enums_gen.go.
+ *
+ * The numbers are kept in maps that outlive a process and its version: append,
+ * never reorder or reuse. Hooks, verdicts and reasons are metric labels.
+ */
+#ifndef WGSTEER_NAMES_H
+#define WGSTEER_NAMES_H
+
+/* Class: whose an address is. */
+#define CLASSES(X)                                                             \
+	X(none, "in no prefix: the rest of the world")                         \
+	X(local_pod, "in one of this node's pod CIDRs")                        \
+	X(local_node, "an address of this node")                               \
+	X(remote_pod, "in a pod CIDR of a peer")                               \
+	X(remote_node, "an address of a peer's node")                          \
+	X(cluster, "in a cluster CIDR: a pod that no peer has announced")
+
+/* Hook: where a program is attached. */
+#define HOOKS(X)                                                               \
+	X(egress, "egress of an uplink or an overlay device")                  \
+	X(tunnel_egress, "egress of the tunnel device, before encryption")     \
+	X(tunnel_ingress, "ingress of the tunnel device, after decryption")
+
+/* Verdict: what becomes of a packet. */
+#define VERDICTS(X)                                                            \
+	X(pass, "goes on as it is")                                            \
+	X(encrypt, "goes into the tunnel")                                     \
+	X(drop, "is dropped")
+
+/* Reason: why a packet got its verdict. */
+#define REASONS(X)                                                             \
+	X(not_pod_traffic, "neither a pod of another node nor a pod to a peer's node is involved: nothing to encrypt") \
+	X(to_remote_pod, "from this node or its pods to a pod of a peer")      \
+	X(to_remote_node, "from a pod of this node to a peer's node")          \
+	X(to_local, "decrypted, and meant for this node or one of its pods")   \
+	X(not_ip, "neither IPv4 nor IPv6; ARP is such")                        \
+	X(malformed, "the IP header cannot be read: cut short, of the wrong version, or behind more than two VLAN tags") \
+	X(foreign_source, "to a pod of a peer, from a source that the peer's allowed IPs would refuse") \
+	X(unknown_peer, "to a pod of the cluster that no peer has announced")  \
+	X(misrouted, "the destination is on the other side: a local pod is not out there, a remote one not in here") \
+	X(no_tunnel, "should be encrypted, but there is no tunnel device yet") \
+	X(not_for_tunnel, "was routed into the tunnel device, but no peer would take it")
+
+#endif

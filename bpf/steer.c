@@ -1,0 +1,131 @@
+//go:build ignore
+
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/* steer.c: the programs, for tcx and for clsact. A packet's way through each:
+ * parse it, look up the classes of its two addresses, decide, leave.
+ */
+#include <stdbool.h>
+
+#include <linux/bpf.h>
+#include <linux/pkt_cls.h>
+
+#include <bpf/bpf_helpers.h>
+
+#include "count.h"
+#include "layout.h"
+#include "packet.h"
+#include "table.h"
+
+char program_license[] SEC("license") = "Dual MIT/GPL";
+
+static __always_inline struct prefix lookup(const struct prefix_key *address)
+{
+	const struct prefix *found = bpf_map_lookup_elem(&prefixes, address);
+	return found ? *found : (struct prefix){CLASS_none, 0};
+}
+
+/* current_settings are those of a guard without a tunnel, should there be none. */
+static __always_inline struct settings current_settings(void)
+{
+	__u32 first = 0;
+	const struct settings *found = bpf_map_lookup_elem(&settings, &first);
+	return found ? *found : (struct settings){.strict = 1, .tunnel_ifindex = 0};
+}
+
+/* untag takes all VLAN tags off, those in the metadata included: the tunnel
+ * carries IP packets, and a TUN device writes a tag into the middle of one
+ * (tun_put_user). Should it fail, tunnel_egress drops what is left.
+ */
+static __always_inline void untag(struct __sk_buff *skb, __u32 tags)
+{
+	if (skb->vlan_present)
+		tags++;
+#pragma unroll
+	for (__u32 i = 0; i < VLAN_TAGS_MAX + 1; i++)
+		if (i < tags)
+			bpf_skb_vlan_pop(skb);
+}
+
+static __always_inline int egress(struct __sk_buff *skb, enum link link)
+{
+	struct settings now = current_settings();
+	struct addresses addresses = {};
+
+	switch (parse(skb, link, &addresses)) {
+	case PARSED_NOT_IP:
+		return leave(skb, HOOK_egress, VERDICT_pass, REASON_not_ip);
+	case PARSED_MALFORMED:
+		return leave(skb, HOOK_egress, now.strict ? VERDICT_drop : VERDICT_pass, REASON_malformed);
+	case PARSED_IP:
+		break;
+	}
+
+	struct decision decision = decide(lookup(&addresses.source).class,
+	                                  lookup(&addresses.destination).class, now.strict);
+	if (decision.verdict != VERDICT_encrypt)
+		return leave(skb, HOOK_egress, decision.verdict, decision.reason);
+	if (!now.tunnel_ifindex)
+		return leave(skb, HOOK_egress, VERDICT_drop, REASON_no_tunnel);
+	leave(skb, HOOK_egress, decision.verdict, decision.reason);
+	untag(skb, addresses.vlan_tags);
+	return bpf_redirect(now.tunnel_ifindex, 0);
+}
+
+/* egress_l2 is for uplinks and overlay devices with an Ethernet header. */
+SEC("tc")
+int egress_l2(struct __sk_buff *skb)
+{
+	return egress(skb, LINK_ETHERNET);
+}
+
+/* egress_l3 is for those without a link-layer header: ipip, sit, gre, ppp, tun. */
+SEC("tc")
+int egress_l3(struct __sk_buff *skb)
+{
+	return egress(skb, LINK_NONE);
+}
+
+/* tunnel_egress sees every packet before its encryption, redirected or routed. */
+SEC("tc")
+int tunnel_egress(struct __sk_buff *skb)
+{
+	struct addresses addresses = {};
+
+	if (skb->vlan_present) /* see untag */
+		return leave(skb, HOOK_tunnel_egress, VERDICT_drop, REASON_malformed);
+	switch (parse(skb, LINK_NONE, &addresses)) {
+	case PARSED_NOT_IP:
+		return leave(skb, HOOK_tunnel_egress, VERDICT_drop, REASON_not_ip);
+	case PARSED_MALFORMED:
+		return leave(skb, HOOK_tunnel_egress, VERDICT_drop, REASON_malformed);
+	case PARSED_IP:
+		break;
+	}
+
+	struct prefix destination = lookup(&addresses.destination);
+	struct decision decision = decide_tunnel_egress(lookup(&addresses.source).class, destination.class);
+	if (decision.verdict == VERDICT_encrypt)
+		count_to_peer(skb, destination.peer);
+	return leave(skb, HOOK_tunnel_egress, decision.verdict, decision.reason);
+}
+
+/* tunnel_ingress sees every packet after its decryption, before the host stack. */
+SEC("tc")
+int tunnel_ingress(struct __sk_buff *skb)
+{
+	struct addresses addresses = {};
+
+	switch (parse(skb, LINK_NONE, &addresses)) {
+	case PARSED_NOT_IP:
+		return leave(skb, HOOK_tunnel_ingress, VERDICT_drop, REASON_not_ip);
+	case PARSED_MALFORMED:
+		return leave(skb, HOOK_tunnel_ingress, VERDICT_drop, REASON_malformed);
+	case PARSED_IP:
+		break;
+	}
+
+	struct decision decision = decide_tunnel_ingress(lookup(&addresses.destination).class);
+	if (decision.verdict == VERDICT_pass)
+		count_from_peer(skb, lookup(&addresses.source).peer);
+	return leave(skb, HOOK_tunnel_ingress, decision.verdict, decision.reason);
+}
