@@ -57,17 +57,12 @@ func Tool(t testing.TB, name string) string {
 func BPFFS(t testing.TB) string {
 	t.Helper()
 	Root(t)
-	const mount = "/sys/fs/bpf"
-	var fs unix.Statfs_t
-	if err := unix.Statfs(mount, &fs); err != nil || fs.Type != unix.BPF_FS_MAGIC {
-		Missing(t, "no bpffs is mounted on "+mount+" (scripts/setup mounts it)")
-	}
-	dir, err := os.MkdirTemp(mount, fmt.Sprintf("wgsteer-test-%d-", os.Getpid()))
+	dir, remove, err := Pins()
 	if err != nil {
-		t.Fatalf("make a directory on the bpffs: %v", err)
+		Missing(t, err.Error())
 	}
 	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
+		if err := remove(); err != nil {
 			t.Errorf("remove pins: %v", err)
 		}
 	})

@@ -1,8 +1,10 @@
 package privtest_test
 
 import (
+	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"testing"
 
 	"github.com/wgsteer/wgsteer/internal/privtest"
@@ -34,5 +36,24 @@ func TestBPFFSIsRemoved(t *testing.T) {
 	}
 	if _, err := os.Stat(dir); !os.IsNotExist(err) {
 		t.Errorf("%s is left over: %v", dir, err)
+	}
+}
+
+func TestPinsOfDeadProcessesAreSwept(t *testing.T) {
+	mine := privtest.BPFFS(t)
+	gone := exec.Command("true")
+	if err := gone.Run(); err != nil {
+		t.Fatal(err)
+	}
+	left := fmt.Sprintf("/sys/fs/bpf/wgsteer-test-%d-1", gone.ProcessState.Pid())
+	if err := os.Mkdir(left, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	privtest.BPFFS(t)
+	if _, err := os.Stat(left); !os.IsNotExist(err) {
+		t.Errorf("%s, of a process that is gone, is still there: %v", left, err)
+	}
+	if _, err := os.Stat(mine); err != nil {
+		t.Errorf("the directory of a living process: %v", err)
 	}
 }
