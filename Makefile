@@ -1,0 +1,47 @@
+# Everything is a short target; what they need on a fresh machine, scripts/setup installs.
+GO      ?= go
+BIN     := bin/wgsteer
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+TOOL    := $(GO) tool -modfile=tools/go.mod
+# -p: packages tested at once. Many build whole networks; more at a time only makes them slower.
+TESTFLAGS ?= -race -p 2 -timeout 12m
+
+.PHONY: demo test build generate lint clean
+.NOTPARALLEL:
+
+## demo: three nodes with pods talk; only WireGuard may be on the wire
+demo: build
+	@scripts/setup demo
+	@$(BIN) lab run
+
+## build: the binary, static
+build:
+	@scripts/setup build
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN) ./cmd/wgsteer
+
+## test: generated files, lint, then every test
+test:
+	@scripts/setup test
+	@echo '== generated files'
+	scripts/check-generated
+	@$(MAKE) --no-print-directory lint
+	@echo '== tests'
+	$(GO) test $(TESTFLAGS) ./...
+	@echo '== all passed'
+
+## generate: what is generated, from its sources
+generate:
+	@scripts/setup test
+	$(GO) generate ./...
+
+## lint: gofmt, vet, staticcheck
+lint:
+	@echo '== gofmt, vet, staticcheck'
+	@out=$$(find . -name '*.go' -not -path './.git/*' -exec gofmt -l {} +) && \
+		{ [ -z "$$out" ] || { echo "gofmt would change:"; echo "$$out"; exit 1; }; }
+	$(GO) vet ./...
+	$(TOOL) staticcheck ./...
+
+## clean: what build and tests left in the tree
+clean:
+	rm -rf bin dist coverage
