@@ -1,0 +1,49 @@
+package bpf_test
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/wgsteer/wgsteer/bpf"
+)
+
+// BenchmarkEgress is what steering adds to each packet that leaves by an
+// uplink, in a cluster of 1000 nodes: in the kernel, without the redirect itself.
+func BenchmarkEgress(b *testing.B) {
+	s := load(b)
+	for i := range 1000 {
+		high, low, peer := byte(i>>8), byte(i), uint32(1000+i)
+		pods4 := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 200 + high, low, 0}), 24)
+		pods6 := netip.PrefixFrom(netip.AddrFrom16([16]byte{0xfd, 0, 0x10, high, low}), 48)
+		node := netip.PrefixFrom(netip.AddrFrom4([4]byte{172, 16, high, low}), 32)
+		s.put(b, member{pods4, bpf.ClassRemotePod, peer})
+		s.put(b, member{pods6, bpf.ClassRemotePod, peer})
+		s.put(b, member{node, bpf.ClassRemoteNode, peer})
+	}
+	s.set(b, policies["strict"])
+	for _, bench := range []struct {
+		name                string
+		program             string
+		source, destination bpf.Class
+		action              int
+	}{
+		{"pass", bpf.SteerProgEgressL2, bpf.ClassLocalNode, bpf.ClassNone, next},
+		{"pass to a node", bpf.SteerProgEgressL2, bpf.ClassLocalNode, bpf.ClassRemoteNode, next},
+		{"encrypt", bpf.SteerProgEgressL2, bpf.ClassLocalPod, bpf.ClassRemotePod, redirect},
+		{"tunnel", bpf.SteerProgTunnelEgress, bpf.ClassLocalPod, bpf.ClassRemotePod, next},
+	} {
+		for family, addresses := range families {
+			frame := frame(b, addresses[bench.source], addresses[bench.destination])
+			b.Run(bench.name+"/"+family, func(b *testing.B) {
+				action, perRun, err := s.program(bench.program).Benchmark(frame, b.N, b.ResetTimer)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if int(int32(action)) != bench.action {
+					b.Fatalf("action %d, want %d", int32(action), bench.action)
+				}
+				b.ReportMetric(float64(perRun.Nanoseconds()), "ns/packet")
+			})
+		}
+	}
+}

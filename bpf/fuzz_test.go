@@ -1,0 +1,27 @@
+package bpf_test
+
+import (
+	"testing"
+)
+
+// FuzzEgress gives arbitrary bytes to every program: none crashes, each returns
+// the twin's action, and exactly one outcome is counted, once.
+func FuzzEgress(f *testing.F) {
+	for _, frame := range shapes(f) {
+		f.Add(frame, true, true)
+		f.Add(frame, false, true)
+		f.Add(frame, true, false)
+	}
+	s := load(f)
+	f.Fuzz(func(t *testing.T, frame []byte, strict, tunnel bool) {
+		if len(frame) < 14 || len(frame) > 1514 || refused(frame) {
+			t.Skip("not a frame that can be test-run")
+		}
+		p := policy{strict, tunnel}
+		s.set(t, p)
+		counts := s.counts(t)
+		for _, program := range programs {
+			counts = s.check(t, program, frame, p, counts)
+		}
+	})
+}

@@ -1,0 +1,156 @@
+package bpf_test
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"strings"
+
+	"github.com/wgsteer/wgsteer/bpf"
+)
+
+// The egress table of the design, spelt out: a row for each destination, a
+// column for each source, in the order none, local pod, local node, remote pod,
+// remote node, cluster.
+//
+//	.  pass, not_pod_traffic        P  encrypt, to_remote_pod
+//	N  encrypt, to_remote_node      F  refuse, foreign_source
+//	U  refuse, unknown_peer         M  refuse, misrouted
+const egressTable = `
+	none         . . . . . .
+	local_pod    M M M M M M
+	local_node   . . . . . .
+	remote_pod   F P P F F F
+	remote_node  . N . . . .
+	cluster      U U U U U U`
+
+// cell is one entry of egressTable.
+func cell(source, destination bpf.Class) string {
+	for line := range strings.Lines(egressTable) {
+		fields := strings.Fields(line)
+		if len(fields) == 7 && fields[0] == destination.String() {
+			return fields[1+source]
+		}
+	}
+	panic("no row for " + destination.String())
+}
+
+// result is all that a program does with one packet.
+type result struct {
+	outcome  bpf.Outcome
+	action   int
+	tx, rx   uint32 // the peer it is counted for, 0: none
+	untagged bool   // VLAN tags came off
+}
+
+// twin is what program has to do with a frame, in plain Go: longest prefix by
+// trying all, decisions by looking them up in the tables above.
+func twin(program string, frame []byte, p policy, members []member) result {
+	source, destination, parsed := twinParse(frame, program == bpf.SteerProgEgressL2)
+	from, to := twinLookup(source, members), twinLookup(destination, members)
+	switch program {
+	case bpf.SteerProgTunnelEgress:
+		return twinTunnelEgress(from, to, parsed)
+	case bpf.SteerProgTunnelIngress:
+		return twinTunnelIngress(from, to, parsed)
+	}
+	r := twinEgress(from.class, to.class, parsed, p)
+	r.untagged = r.action == redirect
+	return r
+}
+
+func twinEgress(source, destination bpf.Class, parsed string, p policy) result {
+	refuse, action := bpf.VerdictPass, next
+	if p.strict {
+		refuse, action = bpf.VerdictDrop, shot
+	}
+	outcome := func(v bpf.Verdict, r bpf.Reason) bpf.Outcome {
+		return bpf.Outcome{Hook: bpf.HookEgress, Verdict: v, Reason: r}
+	}
+	switch parsed {
+	case "not ip":
+		return result{outcome: outcome(bpf.VerdictPass, bpf.ReasonNotIP), action: next}
+	case "malformed":
+		return result{outcome: outcome(refuse, bpf.ReasonMalformed), action: action}
+	}
+	letter := cell(source, destination)
+	if !p.tunnel && (letter == "P" || letter == "N") {
+		return result{outcome: outcome(bpf.VerdictDrop, bpf.ReasonNoTunnel), action: shot}
+	}
+	return map[string]result{
+		".": {outcome: outcome(bpf.VerdictPass, bpf.ReasonNotPodTraffic), action: next},
+		"P": {outcome: outcome(bpf.VerdictEncrypt, bpf.ReasonToRemotePod), action: redirect},
+		"N": {outcome: outcome(bpf.VerdictEncrypt, bpf.ReasonToRemoteNode), action: redirect},
+		"F": {outcome: outcome(refuse, bpf.ReasonForeignSource), action: action},
+		"U": {outcome: outcome(refuse, bpf.ReasonUnknownPeer), action: action},
+		"M": {outcome: outcome(refuse, bpf.ReasonMisrouted), action: action},
+	}[letter]
+}
+
+func twinTunnelEgress(from, to member, parsed string) result {
+	r := twinEgress(from.class, to.class, parsed, policy{strict: true, tunnel: true})
+	r.outcome.Hook = bpf.HookTunnelEgress
+	switch r.outcome.Verdict {
+	case bpf.VerdictEncrypt:
+		r.action, r.tx = next, to.peer
+	case bpf.VerdictPass:
+		r.outcome.Verdict, r.action = bpf.VerdictDrop, shot
+		if r.outcome.Reason == bpf.ReasonNotPodTraffic {
+			r.outcome.Reason = bpf.ReasonNotForTunnel
+		}
+	}
+	return r
+}
+
+func twinTunnelIngress(from, to member, parsed string) result {
+	drop := func(r bpf.Reason) result {
+		return result{outcome: bpf.Outcome{Hook: bpf.HookTunnelIngress, Verdict: bpf.VerdictDrop, Reason: r}, action: shot}
+	}
+	switch {
+	case parsed == "not ip":
+		return drop(bpf.ReasonNotIP)
+	case parsed == "malformed":
+		return drop(bpf.ReasonMalformed)
+	case to.class != bpf.ClassLocalPod && to.class != bpf.ClassLocalNode:
+		return drop(bpf.ReasonMisrouted)
+	}
+	pass := bpf.Outcome{Hook: bpf.HookTunnelIngress, Verdict: bpf.VerdictPass, Reason: bpf.ReasonToLocal}
+	return result{outcome: pass, action: next, rx: from.peer}
+}
+
+// twinParse reads a frame as BPF_PROG_TEST_RUN presents it: it starts with an
+// Ethernet header also for the programs that expect none; their network header
+// is behind it, and their protocol the frame's EtherType.
+func twinParse(frame []byte, ethernet bool) (source, destination netip.Addr, parsed string) {
+	etherType, rest := binary.BigEndian.Uint16(frame[12:]), frame[14:]
+	if ethernet {
+		for tags := 0; etherType == 0x8100 || etherType == 0x88a8; tags++ {
+			if tags == 2 || len(rest) < 4 {
+				return source, destination, "malformed"
+			}
+			etherType, rest = binary.BigEndian.Uint16(rest[2:]), rest[4:]
+		}
+	}
+	switch {
+	case etherType == 0x0800 && len(rest) >= 20 && rest[0]>>4 == 4 && rest[0]&15 >= 5:
+		source, _ = netip.AddrFromSlice(rest[12:16])
+		destination, _ = netip.AddrFromSlice(rest[16:20])
+	case etherType == 0x86dd && len(rest) >= 40 && rest[0]>>4 == 6:
+		source, _ = netip.AddrFromSlice(rest[8:24])
+		destination, _ = netip.AddrFromSlice(rest[24:40])
+	case etherType == 0x0800 || etherType == 0x86dd:
+		return source, destination, "malformed"
+	default:
+		return source, destination, "not ip"
+	}
+	return source.Unmap(), destination.Unmap(), "ip"
+}
+
+func twinLookup(addr netip.Addr, members []member) member {
+	best := member{class: bpf.ClassNone}
+	for _, m := range members {
+		if m.prefix.Contains(addr) && (!best.prefix.IsValid() || m.prefix.Bits() > best.prefix.Bits()) {
+			best = m
+		}
+	}
+	return best
+}
