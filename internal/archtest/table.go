@@ -1,0 +1,63 @@
+package archtest
+
+// module is this module's path.
+const module = "github.com/wgsteer/wgsteer"
+
+// rule says what the packages that match its pattern may import of this module.
+type rule struct {
+	pattern string
+	may     []string
+}
+
+// table is looked up from the top; the first match counts. Every package has to
+// be in it. Patterns are import paths within the module; a trailing "/..." also
+// matches everything below. wgkey is a leaf that all may import.
+var table = []rule{
+	{"cmd/wgsteer", []string{"..."}},
+	{"bench/...", []string{"bench/...", "dataplane", "tunnel/...", "internal/netlab"}},
+	{"dataplane", []string{"tunnel/...", "steering", "keymgr"}},
+	{"tunnel", nil},
+	{"tunnel/userspace", []string{"tunnel", "tunnel/tundev", "tunnel/udpbind"}},
+	{"tunnel/...", []string{"tunnel"}},
+	{"steering", []string{"bpf"}},
+	{"metrics", []string{"dataplane", "tunnel"}},
+	{"keymgr", nil},
+	{"keymgr/file", []string{"keymgr"}},
+	{"keymgr/kube", []string{"keymgr"}},
+	{"bpf/...", nil},
+	{"wgkey", nil},
+	{"internal/netlab", nil},
+	{"internal/vmtest", nil},
+	{"internal/privtest", nil},
+	{"internal/archtest", nil},
+}
+
+// leaf is what every package may import.
+const leaf = "wgkey"
+
+// forTests are packages that tests alone may import.
+var forTests = []string{"internal/privtest", "internal/archtest"}
+
+// forNobody are packages that not even tests of others import.
+var forNobody = []string{"cmd/...", "bench/...", "internal/archtest"}
+
+// owners says which packages of this module alone may import what is below a
+// path of another module; the longest matching path counts. Test code is free.
+var owners = map[string][]string{
+	"github.com/spf13/cobra":            {"cmd/wgsteer"},
+	"github.com/cilium/ebpf":            {"bpf/...", "steering"},
+	"github.com/google/nftables":        {"steering"},
+	"golang.zx2c4.com/wireguard":        {"tunnel/userspace", "tunnel/tundev", "tunnel/udpbind"},
+	"golang.zx2c4.com/wireguard/wgctrl": {"tunnel/kernel"},
+	"github.com/vishvananda/netlink":    {"steering", "tunnel/tundev", "tunnel/kernel", "internal/netlab"},
+	"github.com/prometheus":             {"metrics"},
+	"k8s.io":                            {"keymgr/kube"},
+	module + "/internal/netlab":         {"cmd/wgsteer", "bench/..."},
+	module + "/internal/vmtest":         {"cmd/wgsteer", "bench/..."},
+	"testing":                           {"internal/privtest"},
+	"github.com/google/go-cmp":          nil,
+	"github.com/rogpeppe/go-internal":   nil,
+}
+
+// nameless are package names that say nothing.
+var nameless = []string{"util", "utils", "common", "helper", "helpers", "types", "misc", "shared", "base", "lib"}
