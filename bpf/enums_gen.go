@@ -111,7 +111,7 @@ type Reason uint32
 
 // All of Reason, and what each says of a packet or an address.
 const (
-	ReasonNotPodTraffic Reason = 0  // neither a pod of another node nor a pod to a peer's node is involved: nothing to encrypt
+	ReasonNotPodTraffic Reason = 0  // neither to a pod of the cluster nor from a pod to a peer's node: nothing to encrypt
 	ReasonToRemotePod   Reason = 1  // from this node or its pods to a pod of a peer
 	ReasonToRemoteNode  Reason = 2  // from a pod of this node to a peer's node
 	ReasonToLocal       Reason = 3  // decrypted, and meant for this node or one of its pods
@@ -125,7 +125,7 @@ const (
 )
 
 var reasonTexts = [...]struct{ name, doc string }{
-	{"not_pod_traffic", "neither a pod of another node nor a pod to a peer's node is involved: nothing to encrypt"},
+	{"not_pod_traffic", "neither to a pod of the cluster nor from a pod to a peer's node: nothing to encrypt"},
 	{"to_remote_pod", "from this node or its pods to a pod of a peer"},
 	{"to_remote_node", "from a pod of this node to a peer's node"},
 	{"to_local", "decrypted, and meant for this node or one of its pods"},

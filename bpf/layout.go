@@ -14,8 +14,9 @@ const (
 	reasonMax  = 32
 )
 
-// Key is the key of prefix in the prefixes map; the bits beyond its length are
-// zero. The zero Prefix is not valid and would be the whole of IPv6.
+// Key is the key of prefix, which must be valid, in the prefixes map; the bits
+// beyond its length are zero. An IPv6 prefix that contains ::ffff:0:0/96, as ::/0
+// does, would hold all of IPv4 too.
 func Key(prefix netip.Prefix) SteerPrefixKey {
 	prefix = prefix.Masked()
 	bits := prefix.Bits()

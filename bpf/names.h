@@ -31,7 +31,7 @@
 
 /* Reason: why a packet got its verdict. */
 #define REASONS(X)                                                             \
-	X(not_pod_traffic, "neither a pod of another node nor a pod to a peer's node is involved: nothing to encrypt") \
+	X(not_pod_traffic, "neither to a pod of the cluster nor from a pod to a peer's node: nothing to encrypt") \
 	X(to_remote_pod, "from this node or its pods to a pod of a peer")      \
 	X(to_remote_node, "from a pod of this node to a peer's node")          \
 	X(to_local, "decrypted, and meant for this node or one of its pods")   \
