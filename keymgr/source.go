@@ -3,6 +3,7 @@ package keymgr
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/wgsteer/wgsteer/wgkey"
@@ -10,19 +11,37 @@ import (
 
 // Node is what one node tells the others.
 type Node struct {
-	Name      string
-	PublicKey wgkey.PublicKey
+	Name      string          `json:"name"`
+	PublicKey wgkey.PublicKey `json:"publicKey"`
 	// Endpoint is where the node's tunnel listens; zero when it can only be
 	// heard from.
-	Endpoint netip.AddrPort
+	Endpoint netip.AddrPort `json:"endpoint"`
 	// NodeIPs are the node's own addresses: traffic between them and pods goes
 	// through the tunnel.
-	NodeIPs []netip.Addr
+	NodeIPs []netip.Addr `json:"nodeIPs,omitempty"`
 	// PodCIDRs are the prefixes of the node's pods, masked.
-	PodCIDRs []netip.Prefix
+	PodCIDRs []netip.Prefix `json:"podCIDRs,omitempty"`
 	// PersistentKeepalive that the node asks its peers to use towards it; zero
 	// leaves it to each peer's own configuration.
-	PersistentKeepalive time.Duration
+	PersistentKeepalive time.Duration `json:"persistentKeepaliveNanoseconds,omitempty"`
+	// Record is where the source found this, as the user would find it: a file
+	// or an object. It is for messages, and no part of what is published.
+	Record string `json:"record,omitempty"`
+}
+
+// Equal reports whether n and o tell the same; where they were found does not
+// count.
+func (n Node) Equal(o Node) bool {
+	return n.Name == o.Name && n.PublicKey == o.PublicKey && n.Endpoint == o.Endpoint &&
+		n.PersistentKeepalive == o.PersistentKeepalive &&
+		slices.Equal(n.NodeIPs, o.NodeIPs) && slices.Equal(n.PodCIDRs, o.PodCIDRs)
+}
+
+// Clone returns a copy that shares no memory with n.
+func (n Node) Clone() Node {
+	n.NodeIPs = slices.Clone(n.NodeIPs)
+	n.PodCIDRs = slices.Clone(n.PodCIDRs)
+	return n
 }
 
 // Problem is something wrong with a record, told to people: it names the
@@ -41,6 +60,12 @@ type Snapshot struct {
 	// record that turned bad stays in as it last was, and is in Problems.
 	Nodes    []Node
 	Problems []Problem
+	// Unusable are the names, sorted, of nodes whose record is there but has
+	// been bad for as long as the source runs. Claims knows what they last were.
+	Unusable []string
+	// Partial is set while the source cannot list the records: a node that is
+	// not in Nodes may have one all the same.
+	Partial bool
 }
 
 // Source delivers everyone's records. It is level-triggered: always the whole

@@ -1,0 +1,113 @@
+package keymgr
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/wgsteer/wgsteer/keymgr/internal/durable"
+)
+
+const (
+	claimsFile = "claims.yaml"
+	claimsKind = "claims"
+)
+
+// LoadClaims returns what SaveClaims last wrote, or no history where there is
+// none. A damaged file counts as no history: it is moved to setAside, which is
+// "" otherwise, for the caller to report.
+//
+// claims.yaml is JSON, one node a line, followed by a comment with its SHA-256.
+func (s *Store) LoadClaims() (claims Claims, setAside string, err error) {
+	d, err := openStateDir(s.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Claims{}, "", nil
+	}
+	if err != nil {
+		return Claims{}, "", err
+	}
+	defer d.close()
+	claims, err = d.loadClaims()
+	var corrupt *CorruptError
+	if !errors.As(err, &corrupt) {
+		return claims, "", err
+	}
+	unlock, err := d.lock()
+	if err != nil {
+		return Claims{}, "", fmt.Errorf("%w; setting it aside failed: %w", corrupt, err)
+	}
+	defer unlock()
+	if claims, err = d.loadClaims(); !errors.As(err, &corrupt) { // mended by another process meanwhile
+		return claims, "", err
+	}
+	setAside, err = d.setAside(claimsFile)
+	if err == nil {
+		err = durable.Sync(d.root)
+	}
+	if err != nil {
+		return Claims{}, setAside, fmt.Errorf("%w; setting it aside failed: %w", corrupt, err)
+	}
+	return Claims{}, setAside, nil
+}
+
+func (d stateDir) loadClaims() (Claims, error) {
+	data, err := d.readStable(claimsFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Claims{}, nil
+	}
+	if err != nil {
+		return Claims{}, err
+	}
+	text, err := unseal(claimsKind, data)
+	if err != nil {
+		return Claims{}, &CorruptError{d.path(claimsFile), err.Error()}
+	}
+	var nodes []Node
+	if err := json.Unmarshal(text, &nodes); err != nil {
+		return Claims{}, &CorruptError{d.path(claimsFile), err.Error()}
+	}
+	return ClaimsOf(nodes), nil
+}
+
+// SaveClaims remembers claims; the same ones again are not written. On error
+// what was remembered before still is.
+func (s *Store) SaveClaims(claims Claims) error {
+	text, err := claimsText(claims)
+	if err != nil {
+		return fmt.Errorf("write claims: %w", err)
+	}
+	data := seal(claimsKind, text)
+	d, err := createStateDir(s.dir)
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	unlock, err := d.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if old, err := d.read(claimsFile); err == nil && bytes.Equal(old, data) {
+		return nil
+	}
+	return durable.Replace(d.root, claimsFile, data, 0o600, nil)
+}
+
+func claimsText(claims Claims) ([]byte, error) {
+	var text bytes.Buffer
+	text.WriteString("[\n")
+	for i, n := range ClaimsOf(claims.Nodes).Nodes {
+		line, err := json.Marshal(n)
+		if err != nil {
+			return nil, err
+		}
+		if i > 0 {
+			text.WriteString(",\n")
+		}
+		text.Write(line)
+	}
+	text.WriteString("\n]\n")
+	return text.Bytes(), nil
+}

@@ -1,0 +1,82 @@
+package file
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/wgsteer/wgsteer/keymgr"
+)
+
+// maxRecord is the greatest size of a record in bytes: room for some 3000 pod
+// CIDRs.
+const maxRecord = 64 << 10
+
+// maxKeepalive is the longest interval that WireGuard's 16 bits of seconds hold.
+const maxKeepalive = 65535 * time.Second
+
+// document is a record as YAML has it. Its fields are those that decoder.field
+// knows.
+type document struct {
+	Name                string   `yaml:"name"`
+	PublicKey           string   `yaml:"publicKey"`
+	Endpoint            string   `yaml:"endpoint,omitempty"`
+	NodeIPs             []string `yaml:"nodeIPs,omitempty"`
+	PodCIDRs            []string `yaml:"podCIDRs,omitempty"`
+	PersistentKeepalive string   `yaml:"persistentKeepalive,omitempty"`
+}
+
+// render returns the record of n, and an error if no node could read it back.
+func render(n keymgr.Node) ([]byte, error) {
+	doc := document{Name: n.Name, PublicKey: n.PublicKey.String()}
+	if n.Endpoint.IsValid() {
+		doc.Endpoint = n.Endpoint.String()
+	}
+	for _, ip := range n.NodeIPs {
+		doc.NodeIPs = append(doc.NodeIPs, ip.String())
+	}
+	for _, p := range n.PodCIDRs {
+		doc.PodCIDRs = append(doc.PodCIDRs, p.String())
+	}
+	if n.PersistentKeepalive != 0 {
+		doc.PersistentKeepalive = n.PersistentKeepalive.String()
+	}
+	text, err := yaml.Marshal(doc)
+	if err != nil {
+		return nil, err
+	}
+	data := append([]byte("# Written by wgsteer on this node, which overwrites what is changed here.\n"), text...)
+	back, findings := parse(n.Name, data)
+	if len(findings) > 0 {
+		return nil, errors.New(findings[0].text)
+	}
+	if !back.Equal(n) {
+		return nil, fmt.Errorf("the record would read as %+v, not as %+v", back, n)
+	}
+	return data, nil
+}
+
+// parseKeepalive reads whole seconds, as WireGuard keeps them.
+func parseKeepalive(s string) (time.Duration, error) {
+	d, err := time.ParseDuration(s)
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("%s is not a duration such as 25s", quote(s))
+	case d < 0 || d > maxKeepalive:
+		return 0, fmt.Errorf("%s is not between 0s and %ds", quote(s), int(maxKeepalive.Seconds()))
+	case d%time.Second != 0:
+		return 0, fmt.Errorf("%s is not a whole number of seconds", quote(s))
+	}
+	return d, nil
+}
+
+// quote bounds what a message repeats of a file.
+func quote(s string) string {
+	const most = 64
+	if len(s) > most {
+		return fmt.Sprintf("%q...", s[:most])
+	}
+	return fmt.Sprintf("%q", s)
+}
