@@ -1,0 +1,114 @@
+package tundev
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/wgsteer/wgsteer/tunnel"
+)
+
+// ErrGone is what the methods return when the link was deleted by others.
+var ErrGone = errors.New("the link is gone: it was deleted")
+
+// Gone is closed when the link was deleted by others. Nothing mends a TUN then;
+// close it.
+func (t *TUN) Gone() <-chan struct{} { return t.gone }
+
+func (t *TUN) markGone() { t.goneOnce.Do(func() { close(t.gone) }) }
+
+// Link reads the link's name, index and MTU.
+func (t *TUN) Link() (tunnel.Link, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	link, err := t.link()
+	if err != nil {
+		return tunnel.Link{}, err
+	}
+	return tunnel.Link{Name: link.Attrs().Name, Index: t.index, MTU: link.Attrs().MTU}, nil
+}
+
+// link is called with the lock held.
+func (t *TUN) link() (netlink.Link, error) {
+	if t.closed {
+		return nil, errClosed(t.name)
+	}
+	link, err := t.links.LinkByIndex(t.index)
+	switch {
+	case err == nil:
+		return link, nil
+	case isNotFound(err):
+		t.markGone()
+		return nil, fmt.Errorf("%s: %w", t.name, ErrGone)
+	default:
+		return nil, fmt.Errorf("read link %s: %w", t.name, err)
+	}
+}
+
+// SetMTU sets the link's MTU in bytes.
+func (t *TUN) SetMTU(mtu int) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	link, err := t.link()
+	if err != nil {
+		return err
+	}
+	if err := t.links.LinkSetMTU(link, mtu); err != nil {
+		return fmt.Errorf("set the MTU of %s to %d: %w", t.name, mtu, err)
+	}
+	t.noteMTU(mtu)
+	return nil
+}
+
+// Up sets the link up.
+func (t *TUN) Up() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	link, err := t.link()
+	if err != nil {
+		return err
+	}
+	if err := t.links.LinkSetUp(link); err != nil {
+		return fmt.Errorf("set %s up: %w", t.name, err)
+	}
+	return nil
+}
+
+// Refresh looks at the link: it tells the engine when somebody else changed
+// the MTU, and fails when the link is down or gone. To be called now and then.
+func (t *TUN) Refresh() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	link, err := t.link()
+	if err != nil {
+		return err
+	}
+	t.noteMTU(link.Attrs().MTU)
+	if link.Attrs().RawFlags&unix.IFF_UP == 0 {
+		return fmt.Errorf("%s: the link is down; set it up with: ip link set %s up", t.name, link.Attrs().Name)
+	}
+	return nil
+}
+
+// noteMTU is called with the lock held.
+func (t *TUN) noteMTU(mtu int) {
+	if mtu == t.mtu {
+		return
+	}
+	t.mtu = mtu
+	if t.queue != nil {
+		t.queue.mtuChanged()
+	}
+}
+
+// checkName refuses what the kernel refuses (dev_valid_name), and "%", of
+// which TUNSETIFF would make a number.
+func checkName(name string) error {
+	if name == "" || len(name) >= unix.IFNAMSIZ || name == "." || name == ".." || strings.ContainsAny(name, "/:% \t\n\v\f\r") {
+		return fmt.Errorf("interface name %q: has to have 1 to %d characters, none of them a space, \"/\", \":\" or \"%%\"", name, unix.IFNAMSIZ-1)
+	}
+	return nil
+}
