@@ -10,14 +10,18 @@ type State struct {
 	// Strict drops what cannot be encrypted; otherwise it passes and is counted.
 	Strict bool
 	// Tunnel is where packets are redirected to; the zero value is "no tunnel
-	// yet": what should be encrypted is dropped (and counted) meanwhile.
+	// yet", the guard: what should be encrypted is dropped (and counted), and
+	// what an earlier process knew of prefixes and peers is kept, since the peers
+	// are not known yet: those prefixes stay drops, those counters stay.
 	Tunnel Tunnel
-	// LocalPodCIDRs and LocalNodeIPs are this node's own.
+	// LocalPodCIDRs and LocalNodeIPs are this node's own. Pod CIDRs, these and the
+	// peers', lie within ClusterCIDRs.
 	LocalPodCIDRs []netip.Prefix
 	LocalNodeIPs  []netip.Addr
 	// Peers are the nodes whose pods can be reached through the tunnel.
 	Peers []Peer
-	// ClusterCIDRs hold all pods of the cluster, announced or not.
+	// ClusterCIDRs hold all pods of the cluster, announced or not, and no address
+	// of a node: that one could not send to its peers.
 	ClusterCIDRs []netip.Prefix
 	// Devices are the names of the devices to steer; empty: found by themselves.
 	Devices []string
@@ -33,7 +37,7 @@ type Tunnel struct {
 
 // Peer is a node on the other end of the tunnel.
 type Peer struct {
-	Name     string // the node's name; the key of its counters
+	Name     string // the node's name, 1 to 255 bytes; the key of its counters
 	PodCIDRs []netip.Prefix
 	NodeIPs  []netip.Addr
 	// Endpoint is where its tunnel listens; it tells which devices are uplinks.
@@ -42,8 +46,9 @@ type Peer struct {
 
 // Facts is what the host's network says of itself.
 type Facts struct {
-	// Uplinks are the devices that would be steered for the given endpoints,
-	// sorted by name.
+	// Uplinks are the devices that carry the given endpoints and the default
+	// routes, or those of the named that are no overlays, sorted by name. Overlay
+	// devices are steered too, but the tunnel's own packets don't take them.
 	Uplinks []Device
 	// DefaultAddresses are the global unicast addresses of the default routes'
 	// devices, IPv4 first: a node's addresses when nobody configured them.
@@ -68,7 +73,7 @@ type Attachment struct {
 
 // Verdict is one counted outcome of the programs.
 type Verdict struct {
-	Hook    string `json:"hook"`             // "egress", "tunnel-egress", "tunnel-ingress"
+	Hook    string `json:"hook"`             // "egress", "tunnel_egress", "tunnel_ingress"
 	Verdict string `json:"verdict"`          // "pass", "encrypt", "drop"
 	Reason  string `json:"reason,omitempty"` // the name of bpf's reason
 	Packets uint64 `json:"packets"`
@@ -94,6 +99,9 @@ type Status struct {
 	// Unsteerable are devices that carry pod packets past the programs
 	// (macvlan, ipvlan, a bridge that holds both pods and the uplink), and why.
 	Unsteerable []Device `json:"unsteerable,omitempty"`
+	// Changes counts what this process has written to the kernel: map entries,
+	// attachments, routes, addresses, pins. It stands still while all is as applied.
+	Changes uint64 `json:"changes"`
 	// Failing is empty while all is as applied, else says what is not and why.
 	Failing string `json:"failing,omitempty"`
 }

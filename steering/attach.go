@@ -1,0 +1,72 @@
+package steering
+
+import (
+	"fmt"
+
+	"github.com/wgsteer/wgsteer/bpf"
+)
+
+// The two ways to attach, as Attachment.Mechanism names them.
+const (
+	mechanismTCX    = "tcx"    // a link in the device's chain, from Linux 6.6
+	mechanismClsact = "clsact" // a filter of the clsact qdisc, by netlink
+)
+
+// hook is where one program goes. In the bpffs and on the wire of netlink it is
+// known by the device's index; names change.
+type hook struct {
+	device  int
+	ingress bool
+}
+
+// pin is the name of the hook's link in the bpffs.
+func (h hook) pin() string { return fmt.Sprintf("%d-%s", h.device, h.direction()) }
+
+func (h hook) direction() string {
+	if h.ingress {
+		return "ingress"
+	}
+	return "egress"
+}
+
+// hookOf is the hook that a pin's name is of.
+func hookOf(pin string) (hook, error) {
+	var h hook
+	var direction string
+	if _, err := fmt.Sscanf(pin, "%d-%s", &h.device, &direction); err != nil {
+		return hook{}, fmt.Errorf("pin %q is not the name of a hook", pin)
+	}
+	h.ingress = direction == "ingress"
+	if h.pin() != pin {
+		return hook{}, fmt.Errorf("pin %q is not the name of a hook", pin)
+	}
+	return h, nil
+}
+
+// attachment is a program and where it goes.
+type attachment struct {
+	hook
+	name    string // of the device, for messages
+	program string // one of bpf's names
+}
+
+// attachments are those on the devices to steer.
+func (s selection) attachments() []attachment {
+	var all []attachment
+	for _, t := range s.targets {
+		program := bpf.SteerProgEgressL3
+		if t.ethernet {
+			program = bpf.SteerProgEgressL2
+		}
+		all = append(all, attachment{hook{t.Index, false}, t.Name, program})
+	}
+	return all
+}
+
+// tunnelAttachments are those on the tunnel device.
+func tunnelAttachments(index int, name string) []attachment {
+	return []attachment{
+		{hook{index, true}, name, bpf.SteerProgTunnelIngress},
+		{hook{index, false}, name, bpf.SteerProgTunnelEgress},
+	}
+}

@@ -1,0 +1,252 @@
+package steering
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// device is a network device as the kernel tells of it.
+type device struct {
+	index, master, parent int // parent is 0 where it has none, or is in another namespace
+	name, kind            string
+	mtu                   int
+	linkLayer             string // as rtnetlink's ifi_type: "ether", "none", "ppp", ...
+	loopback              bool
+}
+
+// route is one next hop of a unicast route of any table but the local one.
+// Ours are left out.
+type route struct {
+	dst     netip.Prefix // 0.0.0.0/0 and ::/0 are the defaults
+	device  int          // index
+	table   int
+	gateway bool
+	metric  uint32
+}
+
+// network is what a host's network says of itself.
+type network struct {
+	devices []device
+	routes  []route
+}
+
+// sought is what devices are selected by.
+type sought struct {
+	endpoints       []netip.Addr
+	remote, cluster []netip.Prefix // pods elsewhere; pods anywhere
+	local           []netip.Prefix // pods here
+	named           []string       // these alone, if any
+	tunnel          string         // the tunnel device's name; never steered
+	tunnelIndex     int            // and its index, 0 while there is none
+}
+
+// target is a device to steer.
+type target struct {
+	Device
+	ethernet bool // packets have an Ethernet header
+	overlay  bool
+}
+
+// sought is what s says of the devices to steer.
+func (s State) sought(tunnel string) sought {
+	want := sought{
+		cluster: s.ClusterCIDRs, local: s.LocalPodCIDRs, named: s.Devices,
+		tunnel: tunnel, tunnelIndex: s.Tunnel.Index,
+	}
+	for _, p := range s.Peers {
+		if p.Endpoint.IsValid() {
+			want.endpoints = append(want.endpoints, p.Endpoint)
+		}
+		want.remote = append(want.remote, p.PodCIDRs...)
+	}
+	return want
+}
+
+// selection is which devices to steer, sorted by name, which would have to be
+// but cannot, and which names there is no device for.
+type selection struct {
+	targets     []target
+	unsteerable []Device
+	missing     []string
+}
+
+// overlayKinds are devices that put pod packets into packets of the node's.
+var overlayKinds = []string{
+	"vxlan", "geneve", "gre", "gretap", "erspan", "ipip", "sit",
+	"ip6tnl", "ip6gre", "ip6gretap", "ip6erspan",
+}
+
+// sideKinds have addresses of their own beside their parent's.
+var sideKinds = []string{"macvlan", "macvtap", "ipvlan", "ipvtap"}
+
+// bareLayers are the link layers without a header in front of the IP packet:
+// those of dev_is_mac_header_xmit (include/linux/if_arp.h), as netlink names them.
+var bareLayers = []string{"ipip", "tunnel6", "sit", "gre", "unknown823", "void", "none", "unknown519", "ppp"}
+
+// find selects the devices to steer.
+func (n network) find(want sought) selection {
+	reasons := n.reasons(want)
+	var sel selection
+	for _, name := range want.named {
+		if !slices.ContainsFunc(n.devices, func(l device) bool { return l.name == name }) {
+			sel.missing = append(sel.missing, name)
+		}
+	}
+	for _, l := range n.devices {
+		why := reasons[l.index]
+		if why == "" || l.loopback || l.name == want.tunnel || l.index == want.tunnelIndex {
+			continue
+		}
+		d := Device{Name: l.name, Index: l.index, MTU: l.mtu, Kind: l.kind, Reason: why}
+		if cannot := n.cannot(l, want); cannot != "" {
+			d.Reason = cannot
+			sel.unsteerable = append(sel.unsteerable, d)
+			continue
+		}
+		sel.targets = append(sel.targets, target{Device: d, ethernet: l.linkLayer == "ether", overlay: l.overlay()})
+	}
+	sel.unsteerable = append(sel.unsteerable, n.beside(sel.targets, reasons)...)
+	slices.SortFunc(sel.targets, func(a, b target) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(sel.unsteerable, func(a, b Device) int { return strings.Compare(a.Name, b.Name) })
+	slices.Sort(sel.missing)
+	return sel
+}
+
+// reasons says, by index, why a device is to be steered.
+func (n network) reasons(want sought) map[int]string {
+	reasons := map[int]string{}
+	add := func(index int, why string) {
+		if reasons[index] == "" {
+			reasons[index] = why
+		}
+	}
+	if len(want.named) > 0 {
+		for _, l := range n.devices {
+			if slices.Contains(want.named, l.name) {
+				add(n.upper(l, "bond", "team"), "named in the configuration")
+			}
+		}
+		return reasons
+	}
+	for _, l := range n.devices {
+		if l.overlay() {
+			add(l.index, "overlay device")
+		}
+	}
+	carry := func(index int, why string) {
+		for _, l := range n.devices {
+			if l.index == index {
+				add(n.upper(l, "bridge", "bond", "team"), why)
+			}
+		}
+	}
+	for _, r := range n.routes {
+		if r.dst.Bits() == 0 {
+			carry(r.device, "default route")
+		}
+	}
+	for _, to := range want.endpoints {
+		for _, index := range n.carriers(to) {
+			carry(index, fmt.Sprintf("route to endpoint %v", to))
+		}
+	}
+	for _, r := range n.routes {
+		if why := r.toPods(want); why != "" {
+			carry(r.device, why)
+		}
+	}
+	return reasons
+}
+
+// toPods says that r leads to pods of other nodes. A route straight to a pod,
+// without a gateway, that is in no known node's CIDR, leads to a local one whose
+// address comes from elsewhere in the cluster CIDRs.
+func (r route) toPods(want sought) string {
+	if r.dst.Bits() == 0 || slices.ContainsFunc(want.local, func(p netip.Prefix) bool { return within(r.dst, p) }) {
+		return ""
+	}
+	leads := func(p netip.Prefix) bool { return within(r.dst, p) }
+	switch {
+	case slices.ContainsFunc(want.remote, leads),
+		slices.ContainsFunc(want.remote, func(p netip.Prefix) bool { return within(p, r.dst) }) && r.gateway,
+		slices.ContainsFunc(want.cluster, leads) && r.gateway:
+		return fmt.Sprintf("route to pods %v", r.dst)
+	}
+	return ""
+}
+
+// carriers are the devices of the most specific routes to addr, of each table
+// and of any metric: rules and failover choose among them.
+func (n network) carriers(addr netip.Addr) []int {
+	longest := map[int]int{} // by table
+	for _, r := range n.routes {
+		if r.dst.Contains(addr) {
+			longest[r.table] = max(longest[r.table], r.dst.Bits())
+		}
+	}
+	var found []int
+	for _, r := range n.routes {
+		if r.dst.Contains(addr) && r.dst.Bits() == longest[r.table] {
+			found = append(found, r.device)
+		}
+	}
+	return found
+}
+
+// upper is the device that routes point at: l's master if that is of one of the
+// kinds. An overlay device is steered itself, since what is bridged to it does
+// not pass the bridge's own egress; so is a bridge port that the user names.
+func (n network) upper(l device, kinds ...string) int {
+	if l.overlay() {
+		return l.index
+	}
+	for _, m := range n.devices {
+		if m.index == l.master && slices.Contains(kinds, m.kind) {
+			return m.index
+		}
+	}
+	return l.index
+}
+
+// cannot says why l, although it should be, cannot be steered; "" if it can.
+func (n network) cannot(l device, want sought) string {
+	if l.linkLayer != "ether" && !slices.Contains(bareLayers, l.linkLayer) {
+		return fmt.Sprintf("its link layer %q is neither Ethernet nor none", l.linkLayer)
+	}
+	if l.overlay() {
+		return ""
+	}
+	for _, r := range n.routes {
+		if r.device != l.index || r.gateway {
+			continue
+		}
+		for _, p := range want.local {
+			if within(r.dst, p) {
+				return fmt.Sprintf("carries both this node's pods (route %v) and the way to other nodes: name its port to the network as the device to steer, or move the pods to a device of their own", r.dst)
+			}
+		}
+	}
+	return ""
+}
+
+// beside are the devices that share a steered one without being it: replies to
+// the pods behind them do not find back through the host's routes.
+func (n network) beside(targets []target, reasons map[int]string) []Device {
+	var found []Device
+	for _, l := range n.devices {
+		if !slices.Contains(sideKinds, l.kind) || reasons[l.index] != "" {
+			continue
+		}
+		for _, t := range targets {
+			if l.parent == t.Index {
+				why := fmt.Sprintf("%s on %s: pods behind it bypass the host's routes", l.kind, t.Name)
+				found = append(found, Device{Name: l.name, Index: l.index, MTU: l.mtu, Kind: l.kind, Reason: why})
+			}
+		}
+	}
+	return found
+}
+
+func (l device) overlay() bool { return slices.Contains(overlayKinds, l.kind) }

@@ -1,0 +1,167 @@
+package steering
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// host is the part of this network namespace that is ours by a mark rather than
+// by a pin: routes by their protocol, addresses by the device they are on.
+type host struct {
+	protocol uint8
+	table    int
+}
+
+// ourRoutes lists the routes that carry our protocol number, in any table.
+func (h host) ourRoutes() ([]netlink.Route, error) {
+	all, err := listRoutes()
+	if err != nil {
+		return nil, err
+	}
+	var ours []netlink.Route
+	for _, r := range all {
+		if uint8(r.Protocol) == h.protocol {
+			ours = append(ours, r)
+		}
+	}
+	return ours, nil
+}
+
+// setRoutes makes our routes those that are wanted: first what is new or leads
+// elsewhere, then it removes the rest. It goes on after an error, since each
+// route counts.
+func (h host) setRoutes(want map[routeKey]routeTarget) (changed int, err error) {
+	listed, err := h.ourRoutes()
+	if err != nil {
+		return 0, err
+	}
+	have := map[routeKey]routeTarget{}
+	var errs []error
+	var rest []netlink.Route
+	for _, r := range listed {
+		key, target, ok := ownRoute(r)
+		if _, wanted := want[key]; ok && wanted && r.Table == h.table {
+			have[key] = target
+		} else {
+			rest = append(rest, r)
+		}
+	}
+	d := diff(have, want, true)
+	for key, target := range d.put {
+		put := netlink.RouteAdd // fails where somebody else has that route
+		if _, ours := have[key]; ours {
+			put = netlink.RouteReplace
+		}
+		if err := put(h.route(key, target)); err != nil {
+			errs = append(errs, fmt.Errorf("set the route to %v, metric %d: %w", key.dst, key.metric, err))
+			continue
+		}
+		changed++
+	}
+	for _, r := range rest {
+		if err := removeRoute(r); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		changed++
+	}
+	return changed, errors.Join(errs...)
+}
+
+func removeRoute(r netlink.Route) error {
+	if err := netlink.RouteDel(&r); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("remove the route to %v: %w", r.Dst, err)
+	}
+	return nil
+}
+
+// route is one of ours as the netlink library wants it.
+func (h host) route(key routeKey, target routeTarget) *netlink.Route {
+	r := &netlink.Route{
+		Dst:      ipNet(key.dst),
+		Priority: int(key.metric),
+		Protocol: netlink.RouteProtocol(h.protocol),
+		Table:    h.table,
+		Type:     unix.RTN_UNREACHABLE,
+	}
+	if target == (routeTarget{}) {
+		return r
+	}
+	r.Type = unix.RTN_UNICAST
+	r.LinkIndex = target.device
+	r.Scope = netlink.SCOPE_LINK
+	if target.source.IsValid() {
+		r.Src = target.source.AsSlice()
+	}
+	return r
+}
+
+// ownRoute is the reverse of route.
+func ownRoute(r netlink.Route) (routeKey, routeTarget, bool) {
+	dst, ok := prefixOf(r.Dst)
+	key := routeKey{dst, uint32(r.Priority)}
+	if !ok || r.Type == unix.RTN_UNREACHABLE {
+		return key, routeTarget{}, ok // IPv6 shows it on lo
+	}
+	source, _ := netip.AddrFromSlice(r.Src)
+	return key, routeTarget{r.LinkIndex, source.Unmap()}, true
+}
+
+// isOurs tells an address that we put on the tunnel device: a single one without
+// a route to its prefix. The kernel's own link-local is not such.
+func isOurs(a netlink.Addr) bool {
+	p, ok := prefixOf(a.IPNet)
+	return ok && p.IsSingleIP() && a.Flags&unix.IFA_F_NOPREFIXROUTE != 0
+}
+
+func listAddresses(index int) ([]netlink.Addr, error) {
+	all, err := dump(func() ([]netlink.Addr, error) { return netlink.AddrList(deviceOf(index), unix.AF_UNSPEC) })
+	if err != nil {
+		return nil, fmt.Errorf("list the addresses of device %d: %w", index, err)
+	}
+	return all, nil
+}
+
+// setAddresses makes our addresses on the tunnel device those that are wanted.
+func setAddresses(index int, want map[netip.Prefix]bool) (changed int, err error) {
+	listed, err := listAddresses(index)
+	if err != nil {
+		return 0, err
+	}
+	have := map[netip.Prefix]bool{}
+	var rest []netlink.Addr
+	for _, a := range listed {
+		if p, ok := prefixOf(a.IPNet); ok && want[p] {
+			have[p] = true
+		} else if isOurs(a) {
+			rest = append(rest, a)
+		}
+	}
+	for p := range diff(have, want, true).put {
+		// Without a prefix route, which would take the node's own address from its
+		// uplink, and without duplicate address detection, for it is a duplicate.
+		a := &netlink.Addr{IPNet: ipNet(p), Flags: unix.IFA_F_NOPREFIXROUTE | unix.IFA_F_NODAD}
+		if err := netlink.AddrAdd(deviceOf(index), a); err != nil {
+			return changed, fmt.Errorf("put address %v on device %d: %w", p, index, err)
+		}
+		changed++
+	}
+	for _, a := range rest {
+		if err := removeAddress(index, a); err != nil {
+			return changed, err
+		}
+		changed++
+	}
+	return changed, nil
+}
+
+func removeAddress(index int, a netlink.Addr) error {
+	if err := netlink.AddrDel(deviceOf(index), &a); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
+		return fmt.Errorf("remove address %v from device %d: %w", a.IPNet, index, err)
+	}
+	return nil
+}

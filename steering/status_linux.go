@@ -1,0 +1,52 @@
+package steering
+
+import (
+	"errors"
+	"slices"
+	"strings"
+)
+
+// show remembers what Status tells, and logs what of it is new.
+func (s *Steering) show(devices []Attachment, tunnel Attachment, unsteerable []Device) {
+	slices.SortFunc(devices, func(a, b Attachment) int { return strings.Compare(a.Name, b.Name) })
+	log := s.options.Logger
+	for _, d := range devices {
+		if d.Error == "" && !slices.Contains(s.shown.Devices, d) {
+			log.Info("device is steered", "device", d.Name, "reason", d.Reason, "mechanism", d.Mechanism)
+		}
+	}
+	for _, d := range s.shown.Devices {
+		if d.Error == "" && !slices.ContainsFunc(devices, func(a Attachment) bool { return a.Index == d.Index }) {
+			log.Info("device is steered no longer", "device", d.Name)
+		}
+	}
+	for _, d := range unsteerable {
+		if !slices.Contains(s.shown.Unsteerable, d) {
+			log.Warn("device cannot be steered", "device", d.Name, "reason", d.Reason)
+		}
+	}
+	s.shown.Devices, s.shown.Tunnel, s.shown.Unsteerable = devices, tunnel, unsteerable
+}
+
+// Status is steering at this moment: devices as of the last look, counters as of
+// now. Before the first Apply, and after Close, it has no counters.
+func (s *Steering) Status() Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	status := s.shown
+	status.Devices = slices.Clone(status.Devices)
+	status.Unsteerable = slices.Clone(status.Unsteerable)
+	if s.objects == nil {
+		return status
+	}
+	var errs [3]error
+	status.Verdicts, errs[0] = s.objects.verdicts()
+	names, err := s.objects.readNames()
+	errs[1] = err
+	status.Peers, errs[2] = s.objects.peerCounts(names)
+	slices.SortFunc(status.Peers, func(a, b PeerCounts) int { return strings.Compare(a.Name, b.Name) })
+	if err := errors.Join(errs[:]...); err != nil && status.Failing == "" {
+		status.Failing = err.Error()
+	}
+	return status
+}

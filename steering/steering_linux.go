@@ -1,0 +1,225 @@
+package steering
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+)
+
+// Steering keeps the kernel as a State says. Its methods may be called
+// concurrently.
+type Steering struct {
+	options Options
+	host    host
+
+	mu       sync.Mutex // guards all below: one reconciliation at a time
+	state    *State     // nil before the first Apply
+	objects  *objects   // nil before the first Apply, and after Close
+	attacher *attacher
+	have     *contents // what the maps hold; nil when they are to be read
+	shown    Status    // without counters
+	closed   bool
+}
+
+// New validates options and does nothing else; on error the Steering is nil.
+func New(options Options) (*Steering, error) {
+	o, err := options.validated()
+	if err != nil {
+		return nil, err
+	}
+	return &Steering{options: o, host: host{o.RouteProtocol, o.RouteTable}}, nil
+}
+
+// Apply makes the kernel what state says, by the smallest change. It needs no
+// Run. A state that is not valid changes nothing; after another error a part
+// has changed, as much as could be done without opening a way for plaintext,
+// and Run goes on trying.
+//
+// When it adds peers, the tunnel has to know them already; when it removes some,
+// the tunnel still has to.
+func (s *Steering) Apply(ctx context.Context, state State) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := state.Validate(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return errors.New("steering is closed")
+	}
+	s.state = state.clone()
+	return s.reconcile()
+}
+
+// Close lets go of the kernel's objects. Programs, maps, routes and addresses
+// stay, as the guard. It may be called twice; Apply fails from then on.
+func (s *Steering) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	if s.objects == nil {
+		return nil
+	}
+	s.attacher.close()
+	err := s.objects.Close()
+	s.objects = nil
+	return err
+}
+
+// reconcile makes the kernel what s.state says and remembers how that went.
+func (s *Steering) reconcile() error {
+	err := s.open()
+	if err == nil {
+		err = s.converge()
+	}
+	s.shown.Failing = ""
+	if err != nil {
+		s.shown.Failing = err.Error()
+		s.have = nil
+	}
+	return err
+}
+
+// open loads programs and opens or makes maps, once.
+func (s *Steering) open() error {
+	if s.objects != nil {
+		return nil
+	}
+	attacher, err := newAttacher(s.options)
+	if err != nil {
+		return err
+	}
+	objects, err := openObjects(s.options.pins())
+	if err != nil {
+		return err
+	}
+	s.objects, s.attacher = objects, attacher
+	return nil
+}
+
+// converge goes in the order in which plaintext has no way out at any moment:
+// the classes before the programs that ask for them, the tunnel's programs
+// before packets are sent there, routes after all of them. What fails is
+// reported, and what does not depend on it done all the same.
+func (s *Steering) converge() error {
+	net, err := readNetwork(s.options.RouteProtocol)
+	if err != nil {
+		return err
+	}
+	sel := net.find(s.state.sought(s.options.Name))
+	var errs []error
+	shrink, err := s.grow()
+	errs = append(errs, err)
+	effective := *s.state
+	tunnel, err := s.tunnel(net)
+	errs = append(errs, err)
+	if tunnel.Error != "" || tunnel.Index == 0 {
+		effective.Tunnel = Tunnel{}
+	}
+	errs = append(errs, s.wrote(s.objects.set(effective.Strict, effective.Tunnel.Index)))
+	devices, wanted, err := s.uplinks(sel)
+	errs = append(errs, err)
+	if tunnel.MTU != 0 { // it exists
+		for _, at := range tunnelAttachments(tunnel.Index, tunnel.Name) {
+			wanted[at.hook] = true
+		}
+	}
+	errs = append(errs, s.wrote(s.attacher.keepOnly(wanted)))
+	s.objects.missPins(s.options.pins())
+	errs = append(errs, s.wrote(s.objects.pinMaps(s.options.pins())))
+	if shrink != nil {
+		errs = append(errs, shrink())
+	}
+	errs = append(errs, s.wrote(s.host.setRoutes(effective.routes())))
+	s.show(devices, tunnel, sel.unsteerable)
+	return errors.Join(errs...)
+}
+
+// grow brings what is new into the maps, and returns what takes away the rest.
+func (s *Steering) grow() (shrink func() error, err error) {
+	if s.have == nil {
+		have, err := s.objects.readContents()
+		if err != nil {
+			return nil, err
+		}
+		s.have = &have
+	}
+	want := s.state.table(s.have.names)
+	guard := s.state.Tunnel.Index == 0
+	prefixes := diff(s.have.prefixes, want.prefixes, guard)
+	names := diff(s.have.names, want.names, guard)
+	if err := s.wrote(s.objects.grow(names, prefixes)); err != nil {
+		return nil, err
+	}
+	names.applyPut(s.have.names)
+	prefixes.applyPut(s.have.prefixes)
+	return func() error {
+		if err := s.wrote(s.objects.shrink(names, prefixes)); err != nil {
+			return err
+		}
+		names.applyDelete(s.have.names)
+		prefixes.applyDelete(s.have.prefixes)
+		return nil
+	}, nil
+}
+
+// tunnel makes the tunnel device ready for packets in both directions. Its
+// Attachment has an error when none may be sent there.
+func (s *Steering) tunnel(net network) (Attachment, error) {
+	index := s.state.Tunnel.Index
+	if index == 0 {
+		return Attachment{}, nil
+	}
+	shown := Attachment{Device: Device{Name: s.options.Name, Index: index, Reason: "tunnel"}}
+	at := slices.IndexFunc(net.devices, func(d device) bool { return d.index == index })
+	if at < 0 {
+		shown.Error = "no such device"
+		return shown, fmt.Errorf("tunnel device %s: there is no device with index %d", s.options.Name, index)
+	}
+	d := net.devices[at]
+	shown.Name, shown.MTU, shown.Kind = d.name, d.mtu, d.kind
+	errs := []error{
+		s.wrote(setAddresses(index, s.state.addresses())),
+		s.wrote(setTunnelConf(index)),
+	}
+	for _, at := range tunnelAttachments(index, d.name) {
+		if err := s.wrote(s.attacher.attach(at, s.objects.program(at.program))); err != nil {
+			shown.Error = err.Error()
+			errs = append(errs, err)
+		}
+	}
+	shown.Mechanism = s.attacher.mechanism
+	return shown, errors.Join(errs...)
+}
+
+// uplinks attaches to the devices to steer; the hooks are those that belong to
+// them, attached or not.
+func (s *Steering) uplinks(sel selection) ([]Attachment, map[hook]bool, error) {
+	var shown []Attachment
+	var errs []error
+	wanted := map[hook]bool{}
+	for i, at := range sel.attachments() {
+		wanted[at.hook] = true
+		a := Attachment{Device: sel.targets[i].Device}
+		if err := s.wrote(s.attacher.attach(at, s.objects.program(at.program))); err != nil {
+			a.Error = err.Error()
+			errs = append(errs, err)
+		}
+		a.Mechanism = s.attacher.mechanism
+		shown = append(shown, a)
+	}
+	for _, name := range sel.missing {
+		shown = append(shown, Attachment{Device: Device{Name: name, Reason: "named in the configuration"}, Error: "no such device yet"})
+	}
+	return shown, wanted, errors.Join(errs...)
+}
+
+// wrote counts what was changed, and passes on the error.
+func (s *Steering) wrote(changed int, err error) error {
+	s.shown.Changes += uint64(changed)
+	return err
+}

@@ -1,0 +1,150 @@
+package steering
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/vishvananda/netlink"
+)
+
+// remnant is one thing of ours on this host, and how to remove it.
+type remnant struct {
+	name   string
+	remove func() error
+}
+
+// Teardown removes all that steering made for the tunnel device options.Name:
+// programs, routes, addresses, pins; no Steering may be running for it. From
+// then on packets between pods go as if wgsteer had never been. It returns what
+// it removed, also beside an error, and has looked afterwards that nothing is
+// left. A second time there is nothing to remove.
+func Teardown(options Options) (removed []string, err error) {
+	o, err := options.validated()
+	if err != nil {
+		return nil, err
+	}
+	found, err := o.remnants()
+	if err != nil {
+		return nil, err
+	}
+	var errs []error
+	for _, r := range found {
+		if err := r.remove(); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		removed = append(removed, r.name)
+	}
+	left, err := o.remnants()
+	errs = append(errs, err)
+	for _, r := range left {
+		errs = append(errs, fmt.Errorf("left over: %s", r.name))
+	}
+	return removed, errors.Join(errs...)
+}
+
+// remnants lists what there is, in the order in which to remove it: programs,
+// routes and addresses, then the pins.
+func (o Options) remnants() ([]remnant, error) {
+	attached, err := o.attachedRemnants()
+	if err != nil {
+		return nil, err
+	}
+	routed, err := o.routedRemnants()
+	if err != nil {
+		return nil, err
+	}
+	pinned, err := o.pinnedRemnants()
+	return slices.Concat(attached, routed, pinned), err
+}
+
+func (o Options) attachedRemnants() ([]remnant, error) {
+	a, err := newAttacher(o)
+	if err != nil {
+		return nil, err
+	}
+	pinned, err := pinnedHooks(a.links)
+	if err != nil {
+		return nil, err
+	}
+	var found []remnant
+	for _, h := range pinned {
+		found = append(found, remnant{
+			fmt.Sprintf("tcx link on the %s of %s", h.direction(), deviceName(h.device)),
+			func() error { _, err := a.detachTCX(h); return err },
+		})
+	}
+	for h := range a.filters {
+		found = append(found, remnant{
+			fmt.Sprintf("clsact filter on the %s of %s", h.direction(), deviceName(h.device)),
+			func() error { _, err := a.detachClsact(h); return err },
+		})
+	}
+	return found, nil
+}
+
+func (o Options) routedRemnants() ([]remnant, error) {
+	routes, err := host{o.RouteProtocol, o.RouteTable}.ourRoutes()
+	if err != nil {
+		return nil, err
+	}
+	var found []remnant
+	for _, r := range routes {
+		found = append(found, remnant{
+			fmt.Sprintf("route to %v, metric %d", r.Dst, uint32(r.Priority)),
+			func() error { return removeRoute(r) },
+		})
+	}
+	tunnel, err := netlink.LinkByName(o.Name)
+	if _, gone := errors.AsType[netlink.LinkNotFoundError](err); gone {
+		return found, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look for device %s: %w", o.Name, err)
+	}
+	index := tunnel.Attrs().Index
+	addresses, err := listAddresses(index)
+	for _, a := range addresses {
+		if isOurs(a) {
+			found = append(found, remnant{
+				fmt.Sprintf("address %v of %s", a.IPNet, o.Name),
+				func() error { return removeAddress(index, a) },
+			})
+		}
+	}
+	return found, err
+}
+
+// pinnedRemnants are the pins of maps, unfinished ones included, and the
+// directories.
+func (o Options) pinnedRemnants() ([]remnant, error) {
+	maps := filepath.Join(o.pins(), "maps")
+	entries, err := os.ReadDir(maps)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("list the pinned maps: %w", err)
+	}
+	var found []remnant
+	for _, e := range entries {
+		path := filepath.Join(maps, e.Name())
+		found = append(found, remnant{"pin " + path, func() error { return os.Remove(path) }})
+	}
+	for _, dir := range []string{maps, filepath.Join(o.pins(), "links"), o.pins()} {
+		if _, err := os.Lstat(dir); err == nil {
+			found = append(found, remnant{"directory " + dir, func() error { return os.Remove(dir) }})
+		}
+	}
+	return found, nil
+}
+
+// deviceName is the name of a device, or its index where it is gone.
+func deviceName(index int) string {
+	l, err := netlink.LinkByIndex(index)
+	if err != nil {
+		return fmt.Sprintf("device %d", index)
+	}
+	return l.Attrs().Name
+}

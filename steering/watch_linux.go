@@ -1,0 +1,124 @@
+package steering
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	quiet      = 50 * time.Millisecond  // events come in crowds: wait until they pause
+	mostQuiet  = 500 * time.Millisecond // but no longer than this
+	retryAfter = 2 * time.Second        // while something fails
+)
+
+// Run follows the devices, routes, addresses and filters of this network
+// namespace, and applies the last State again when something happens to them or
+// a while has passed. It returns nil when ctx ends, and leaves all in place.
+func (s *Steering) Run(ctx context.Context) error {
+	socket, err := nl.Subscribe(unix.NETLINK_ROUTE,
+		unix.RTNLGRP_LINK, unix.RTNLGRP_TC,
+		unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV4_ROUTE,
+		unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_IPV6_ROUTE)
+	if err != nil {
+		return fmt.Errorf("follow network events: %w", err)
+	}
+	events := make(chan struct{}, 1)
+	failed := make(chan error, 1)
+	var reader sync.WaitGroup
+	reader.Go(func() { failed <- receive(ctx, socket, events) })
+	defer reader.Wait()
+	defer socket.Close()
+	for {
+		s.again()
+		wait := time.NewTimer(s.nextLook())
+		select {
+		case <-ctx.Done():
+		case err = <-failed:
+		case <-events:
+			settle(ctx, events, quiet, mostQuiet)
+		case <-wait.C:
+			s.forget()
+		}
+		wait.Stop()
+		if ctx.Err() != nil || err != nil {
+			return err
+		}
+	}
+}
+
+// receive tells events of each message, or crowd of them, until ctx ends or the
+// socket is closed.
+func receive(ctx context.Context, socket *nl.NetlinkSocket, events chan<- struct{}) error {
+	for {
+		_, _, err := socket.Receive()
+		if ctx.Err() != nil {
+			return nil
+		}
+		// ENOBUFS says that events were lost, which is an event.
+		if err != nil && !errors.Is(err, unix.ENOBUFS) && !errors.Is(err, unix.EINTR) {
+			return fmt.Errorf("follow network events: %w", err)
+		}
+		select {
+		case events <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// settle waits until no event came for quiet, but no longer than most, nor than
+// ctx lasts.
+func settle(ctx context.Context, events <-chan struct{}, quiet, most time.Duration) {
+	last := time.NewTimer(most)
+	defer last.Stop()
+	for {
+		pause := time.NewTimer(quiet)
+		select {
+		case <-ctx.Done():
+		case <-last.C:
+		case <-pause.C:
+		case <-events:
+			pause.Stop()
+			continue
+		}
+		pause.Stop()
+		return
+	}
+}
+
+// again applies the last State anew, if there is one, and logs when that begins
+// to fail otherwise than before.
+func (s *Steering) again() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state == nil || s.closed {
+		return
+	}
+	before := s.shown.Failing
+	if err := s.reconcile(); err != nil && err.Error() != before {
+		s.options.Logger.Error("steering is not as it should be", "error", err)
+	} else if err == nil && before != "" {
+		s.options.Logger.Info("steering is as it should be again")
+	}
+}
+
+// forget has the maps read anew the next time.
+func (s *Steering) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.have = nil
+}
+
+func (s *Steering) nextLook() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.shown.Failing != "" {
+		return min(retryAfter, s.options.VerifyEvery)
+	}
+	return s.options.VerifyEvery
+}
