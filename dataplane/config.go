@@ -1,0 +1,86 @@
+package dataplane
+
+import (
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"github.com/wgsteer/wgsteer/keymgr"
+)
+
+// Policy says what happens to a packet between pods of different nodes that
+// cannot be encrypted.
+type Policy string
+
+// The policies. The zero value is Strict.
+const (
+	Strict     Policy = "strict"     // drop and count it
+	Permissive Policy = "permissive" // let it pass in plaintext and count it
+)
+
+// Backend says what runs the tunnel.
+type Backend string
+
+// The backends. The zero value is Userspace.
+const (
+	Userspace Backend = "userspace" // wireguard-go
+	Kernel    Backend = "kernel"    // not available yet
+	Auto      Backend = "auto"      // not available yet
+)
+
+// The defaults of Config's zero values.
+const (
+	DefaultInterface  = "wgsteer0"
+	DefaultListenPort = 51871
+	DefaultStateDir   = "/var/lib/wgsteer"
+	DefaultBPFFS      = "/sys/fs/bpf/wgsteer"
+)
+
+// Config says what a data plane should be. Source and ClusterCIDRs are
+// required; every other zero value means what its comment says.
+type Config struct {
+	// Node is this node's name; default: the host name.
+	Node string
+	// Interface is the name of the tunnel device, at most 15 bytes; default
+	// "wgsteer0". The UAPI socket carries it, and network namespaces share that
+	// socket's directory: it is unique per host.
+	Interface string
+	// ListenPort is the tunnel's UDP port; default 51871.
+	ListenPort uint16
+	// PersistentKeepalive towards peers that ask for nothing else; default off.
+	PersistentKeepalive time.Duration
+	// MTU of the tunnel device in bytes; default: the smallest uplink MTU - 80.
+	MTU int
+	// ClusterCIDRs hold the pods of all nodes. They may contain no node address
+	// and no endpoint.
+	ClusterCIDRs []netip.Prefix
+	// PodCIDRs hold this node's pods, within ClusterCIDRs.
+	PodCIDRs []netip.Prefix
+	// NodeIPs are this node's addresses; default: those of the default routes'
+	// devices.
+	NodeIPs []netip.Addr
+	// Endpoint is where peers reach this node's tunnel; default: the first of
+	// NodeIPs and ListenPort.
+	Endpoint netip.AddrPort
+	// Policy; default Strict.
+	Policy Policy
+	// Backend; default Userspace.
+	Backend Backend
+	// Devices to steer by name; default: found by themselves and followed.
+	Devices []string
+	// StateDir keeps the private key and the claims of peers; default
+	// "/var/lib/wgsteer".
+	StateDir string
+	// BPFFS is the directory, on a mounted bpffs, that pins go under; default
+	// "/sys/fs/bpf/wgsteer".
+	BPFFS string
+	// ForceClsact attaches by clsact even where the kernel has tcx.
+	ForceClsact bool
+
+	// Source of everyone's records. Required.
+	Source keymgr.Source
+	// Logger; default: slog.Default.
+	Logger *slog.Logger
+	// Now is the clock; default: time.Now.
+	Now func() time.Time
+}

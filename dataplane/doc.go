@@ -1,0 +1,9 @@
+// Package dataplane is wgsteer as a library: a Config goes in, a running data
+// plane comes out. It makes this node's key, publishes its record, follows the
+// others', and keeps tunnel and steering as the snapshot says.
+//
+// An agent embeds it with New, Run, Status and Reload; cmd/wgsteer is one such
+// agent. The decisions are in plan.go, which is pure. It opens no control
+// socket, reads no configuration file and serves no metrics: those are the
+// embedder's.
+package dataplane

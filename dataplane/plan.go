@@ -1,0 +1,186 @@
+package dataplane
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/wgsteer/wgsteer/keymgr"
+	"github.com/wgsteer/wgsteer/steering"
+	"github.com/wgsteer/wgsteer/tunnel"
+	"github.com/wgsteer/wgsteer/wgkey"
+)
+
+const (
+	// overhead of a tunnelled packet in bytes: WireGuard 32, UDP 8, IPv6 40.
+	overhead = 80
+	// defaultMTU is for a node without an uplink: Ethernet's less overhead.
+	defaultMTU = 1500 - overhead
+	minMTU     = 576   // RFC 791: what every IPv4 host takes
+	maxMTU     = 65455 // the longest IP packet less overhead
+)
+
+// facts is what plan has to know of the host.
+type facts struct {
+	tunnel  tunnel.Link // zero while there is none
+	uplinks []steering.Device
+	// defaultAddresses are the node's addresses where none are configured.
+	defaultAddresses []netip.Addr
+}
+
+// plan is what a Config, a key, the host's facts and the cluster's accepted
+// nodes come to.
+type plan struct {
+	self     keymgr.Node
+	tunnel   tunnel.Config
+	steering steering.State
+	problems []keymgr.Problem
+}
+
+// makePlan is pure. nodes are those that keymgr accepted, sorted by name; this
+// node's own is left out by its name.
+func makePlan(c Config, key wgkey.PrivateKey, f facts, nodes []keymgr.Node) plan {
+	p := plan{self: self(c, key.Public(), f)}
+	p.tunnel = tunnel.Config{PrivateKey: key, ListenPort: c.ListenPort, MTU: tunnelMTU(c, f)}
+	p.steering = steering.State{
+		Strict:        c.Policy == Strict,
+		LocalPodCIDRs: c.PodCIDRs,
+		LocalNodeIPs:  p.self.NodeIPs,
+		ClusterCIDRs:  c.ClusterCIDRs,
+		Devices:       c.Devices,
+	}
+	if f.tunnel.Index != 0 {
+		p.steering.Tunnel = steering.Tunnel{Index: f.tunnel.Index, Addresses: hostPrefixes(p.self.NodeIPs)}
+	}
+	for _, n := range nodes {
+		if n.Name == c.Node {
+			continue
+		}
+		if problem := unfit(c, n); problem != "" {
+			p.problems = append(p.problems, keymgr.Problem{Node: n.Name, Record: n.Name, Message: problem})
+			continue
+		}
+		p.tunnel.Peers = append(p.tunnel.Peers, tunnel.Peer{
+			PublicKey:           n.PublicKey,
+			Endpoint:            n.Endpoint,
+			AllowedIPs:          append(slices.Clone(n.PodCIDRs), hostPrefixes(n.NodeIPs)...),
+			PersistentKeepalive: cmp.Or(n.PersistentKeepalive, c.PersistentKeepalive),
+		})
+		p.steering.Peers = append(p.steering.Peers, steering.Peer{
+			Name:     n.Name,
+			PodCIDRs: n.PodCIDRs,
+			NodeIPs:  n.NodeIPs,
+			Endpoint: n.Endpoint.Addr(),
+		})
+	}
+	return p
+}
+
+// self is the record that this node publishes.
+func self(c Config, key wgkey.PublicKey, f facts) keymgr.Node {
+	n := keymgr.Node{
+		Name:                c.Node,
+		PublicKey:           key,
+		Endpoint:            c.Endpoint,
+		NodeIPs:             c.NodeIPs,
+		PodCIDRs:            c.PodCIDRs,
+		PersistentKeepalive: c.PersistentKeepalive,
+	}
+	if len(n.NodeIPs) == 0 {
+		n.NodeIPs = f.defaultAddresses
+	}
+	if !n.Endpoint.IsValid() && len(n.NodeIPs) > 0 {
+		n.Endpoint = netip.AddrPortFrom(n.NodeIPs[0], c.ListenPort)
+	}
+	return n
+}
+
+func tunnelMTU(c Config, f facts) int {
+	if c.MTU != 0 {
+		return c.MTU
+	}
+	if len(f.uplinks) == 0 {
+		return defaultMTU
+	}
+	smallest := slices.MinFunc(f.uplinks, func(a, b steering.Device) int { return cmp.Compare(a.MTU, b.MTU) }).MTU
+	return min(max(smallest-overhead, minMTU), maxMTU)
+}
+
+// unfit says why a peer that keymgr accepted cannot be programmed here.
+func unfit(c Config, n keymgr.Node) string {
+	for _, a := range n.NodeIPs {
+		if cl, in := within(c.ClusterCIDRs, a); in {
+			return fmt.Sprintf("nodeIPs: %s lies in this node's clusterCIDRs %s, which are for pods alone; correct the record, or narrow clusterCIDRs", a, cl)
+		}
+	}
+	if cl, in := within(c.ClusterCIDRs, n.Endpoint.Addr()); in {
+		return fmt.Sprintf("endpoint: %s lies in this node's clusterCIDRs %s, which are for pods alone; correct the record, or narrow clusterCIDRs", n.Endpoint, cl)
+	}
+	return ""
+}
+
+// checkSelf refuses what only the host's facts could tell.
+func checkSelf(c Config, n keymgr.Node) error {
+	if len(n.NodeIPs) == 0 {
+		return badField("nodeIPs", "none", "no default route has a device with a global address; name this node's addresses")
+	}
+	for _, a := range n.NodeIPs {
+		if cl, in := within(c.ClusterCIDRs, a); in {
+			return inCluster("nodeIPs", a, cl)
+		}
+	}
+	return nil
+}
+
+// withoutRemoved is the step between two steering states that is safe before
+// the tunnel forgets peers: what old has and next has not is already gone,
+// what next adds is not there yet. A prefix that only moves to another peer
+// stays, as it will be encrypted all the same. removed tells whether anything
+// is gone, so that the step is needed at all.
+func withoutRemoved(old, next steering.State) (step steering.State, removed bool) {
+	kept := map[netip.Prefix]bool{}
+	for _, p := range next.Peers {
+		for _, cidr := range remotePrefixes(p) {
+			kept[cidr] = true
+		}
+	}
+	step = old
+	step.Peers = make([]steering.Peer, 0, len(old.Peers))
+	for _, p := range old.Peers {
+		had := len(p.PodCIDRs) + len(p.NodeIPs)
+		p.PodCIDRs = filter(p.PodCIDRs, func(c netip.Prefix) bool { return kept[c] })
+		p.NodeIPs = filter(p.NodeIPs, func(a netip.Addr) bool { return kept[hostPrefix(a)] })
+		has := len(p.PodCIDRs) + len(p.NodeIPs)
+		removed = removed || has < had
+		if has > 0 {
+			step.Peers = append(step.Peers, p)
+		}
+	}
+	return step, removed
+}
+
+func remotePrefixes(p steering.Peer) []netip.Prefix {
+	return append(slices.Clone(p.PodCIDRs), hostPrefixes(p.NodeIPs)...)
+}
+
+func hostPrefixes(addrs []netip.Addr) []netip.Prefix {
+	out := make([]netip.Prefix, len(addrs))
+	for i, a := range addrs {
+		out[i] = hostPrefix(a)
+	}
+	return out
+}
+
+func hostPrefix(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
+
+// filter returns a new slice; the argument stays as it is.
+func filter[T any](list []T, keep func(T) bool) []T {
+	var out []T
+	for _, v := range list {
+		if keep(v) {
+			out = append(out, v)
+		}
+	}
+	return out
+}

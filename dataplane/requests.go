@@ -1,0 +1,141 @@
+package dataplane
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"time"
+
+	"github.com/wgsteer/wgsteer/wgkey"
+)
+
+const (
+	// sessionLife is how long a WireGuard session is good for
+	// (Reject-After-Time, WireGuard paper, section 6.1).
+	sessionLife = 180 * time.Second
+	// poll is how often handshakes are looked for: the engine tells no event.
+	poll = 10 * time.Millisecond
+)
+
+// reload runs in the reconciler. The old configuration comes back if the new
+// one cannot be applied.
+func (r *reconciler) reload(ctx context.Context, config Config) error {
+	old := r.config
+	config.Source = old.Source
+	r.config = config
+	err := r.reconcile(ctx)
+	if err == nil {
+		r.log.Info("reloaded")
+		return nil
+	}
+	r.config = old
+	if back := r.reconcile(ctx); back != nil {
+		return fmt.Errorf("%w (and the running configuration could not be restored: %w)", err, back)
+	}
+	return fmt.Errorf("the running configuration stays: %w", err)
+}
+
+// RotateKey replaces this node's private key, publishes the new public one and
+// waits, until ctx ends, for the peers that had a session to take it up. The
+// new key stays in force even where peers have not followed; the error then
+// names them.
+func (d *DataPlane) RotateKey(ctx context.Context) (Rotation, error) {
+	var result Rotation
+	var before []string
+	var start time.Time
+	err := d.ask(ctx, func(ctx context.Context, r *reconciler) error {
+		before = withSession(d.Status(), r.config.Now().Add(-sessionLife))
+		old, next, err := r.store.Rotate(rand.Reader)
+		if err != nil {
+			return err
+		}
+		result.OldPublicKey, result.NewPublicKey = old.Public(), next.Public()
+		start = r.config.Now()
+		r.key = next
+		if err := r.reconcile(ctx); err != nil {
+			return fmt.Errorf("the new key is stored, but not yet in use everywhere; it is being tried again: %w", err)
+		}
+		r.log.Info("rotated the private key", "old", result.OldPublicKey, "new", result.NewPublicKey)
+		return r.greetAll()
+	})
+	if err != nil {
+		return result, err
+	}
+	missing := d.awaitHandshakes(ctx, before, start)
+	result.PeersBefore, result.PeersAfter = len(before), len(before)-len(missing)
+	for _, p := range d.Status().Peers {
+		if p.LastHandshake.After(start) {
+			result.Interruption = max(result.Interruption, p.LastHandshake.Sub(start))
+		}
+	}
+	if len(missing) > 0 {
+		return result, fmt.Errorf("no handshake under the new key with %q yet: do they read this node's new record? (wgsteer status there shows it)", missing)
+	}
+	return result, nil
+}
+
+// Greet starts a handshake with every peer that has no session and waits,
+// until ctx ends, for their answers; it returns the names of those that did
+// not answer.
+func (d *DataPlane) Greet(ctx context.Context) ([]string, error) {
+	var since time.Time
+	err := d.ask(ctx, func(_ context.Context, r *reconciler) error {
+		since = r.config.Now().Add(-sessionLife)
+		return r.greetAll()
+	})
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, p := range d.Status().Peers {
+		names = append(names, p.Name)
+	}
+	return d.awaitHandshakes(ctx, names, since), nil
+}
+
+// greetAll runs in the reconciler.
+func (r *reconciler) greetAll() error {
+	if r.tunnel == nil {
+		return ErrNotRunning
+	}
+	keys := make([]wgkey.PublicKey, len(r.view.nodes))
+	for i, n := range r.view.nodes {
+		keys[i] = n.PublicKey
+	}
+	return r.tunnel.Greet(keys...)
+}
+
+// withSession names the peers whose last handshake came after since.
+func withSession(s Status, since time.Time) []string {
+	var names []string
+	for _, p := range s.Peers {
+		if p.LastHandshake.After(since) {
+			names = append(names, p.Name)
+		}
+	}
+	return names
+}
+
+// awaitHandshakes waits until each of names has a handshake after since, or
+// ctx or the data plane ends; it returns those that have none.
+func (d *DataPlane) awaitHandshakes(ctx context.Context, names []string, since time.Time) []string {
+	ticker := time.NewTicker(poll)
+	defer ticker.Stop()
+	for {
+		done := map[string]bool{}
+		for _, n := range withSession(d.Status(), since) {
+			done[n] = true
+		}
+		missing := filter(names, func(n string) bool { return !done[n] })
+		if len(missing) == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return missing
+		case <-d.done:
+			return missing
+		case <-ticker.C:
+		}
+	}
+}

@@ -1,0 +1,204 @@
+package dataplane
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// maxKeepalive is what the UAPI protocol can say: 16 bits of seconds.
+const maxKeepalive = 65535 * time.Second
+
+// FieldError is a value of Config that cannot be used. Field is the name under
+// which configuration files know it.
+type FieldError struct {
+	Field, Value, Problem string
+}
+
+func (e *FieldError) Error() string {
+	return fmt.Sprintf("%s: %s: %s", e.Field, e.Value, e.Problem)
+}
+
+func badField(field string, value any, problem string, args ...any) error {
+	v := fmt.Sprint(value)
+	if v == "" {
+		v = `""`
+	}
+	return &FieldError{field, v, fmt.Sprintf(problem, args...)}
+}
+
+// withDefaults fills in what needs no look at the host. hostname is used where
+// no node is named.
+func (c Config) withDefaults(hostname string) Config {
+	c.Node = or(c.Node, hostname)
+	c.Interface = or(c.Interface, DefaultInterface)
+	c.ListenPort = or(c.ListenPort, DefaultListenPort)
+	c.Policy = or(c.Policy, Strict)
+	c.Backend = or(c.Backend, Userspace)
+	c.StateDir = or(c.StateDir, DefaultStateDir)
+	c.BPFFS = or(c.BPFFS, DefaultBPFFS)
+	c.Logger = or(c.Logger, slog.Default())
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return c
+}
+
+func or[T comparable](v, otherwise T) T {
+	var zero T
+	if v == zero {
+		return otherwise
+	}
+	return v
+}
+
+// validate joins every error that can be seen without a look at the host.
+func (c Config) validate() error {
+	errs := []error{c.validateNames(), c.validateTunnel(), c.validateCluster()}
+	if c.Source == nil {
+		errs = append(errs, badField("source", "none", "a source of node records is required, such as a directory"))
+	}
+	return errors.Join(errs...)
+}
+
+func (c Config) validateNames() error {
+	var errs []error
+	if c.Node == "" || len(c.Node) > 253 || strings.ContainsAny(c.Node, "/ \t\r\n\x00") || strings.HasPrefix(c.Node, ".") {
+		errs = append(errs, badField("node", c.Node, "a node name has 1 to 253 bytes, no space or slash, and starts with no dot"))
+	}
+	if err := interfaceName(c.Interface); err != "" {
+		errs = append(errs, badField("interface", c.Interface, "%s", err))
+	} else if strings.Contains(c.Interface, ".") {
+		errs = append(errs, badField("interface", c.Interface, "its pins' directory carries the name, and a bpffs takes no dot; choose one without"))
+	}
+	for _, d := range c.Devices {
+		if err := interfaceName(d); err != "" {
+			errs = append(errs, badField("devices", d, "%s", err))
+		} else if d == c.Interface {
+			errs = append(errs, badField("devices", d, "this is the tunnel device; name the uplinks"))
+		}
+	}
+	for field, dir := range map[string]string{"stateDir": c.StateDir, "bpffs": c.BPFFS} {
+		if !filepath.IsAbs(dir) {
+			errs = append(errs, badField(field, dir, "an absolute path is needed"))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// interfaceName says what is wrong with a name, by the rules of the kernel's
+// dev_valid_name.
+func interfaceName(s string) string {
+	switch {
+	case s == "" || len(s) > 15:
+		return "the name of a network device has 1 to 15 bytes"
+	case s == "." || s == ".." || strings.ContainsAny(s, "/: \t\n\v\f\r\x00"):
+		return "the name of a network device holds no slash, colon or white space"
+	}
+	return ""
+}
+
+func (c Config) validateTunnel() error {
+	var errs []error
+	if k := c.PersistentKeepalive; k < 0 || k > maxKeepalive || k%time.Second != 0 {
+		errs = append(errs, badField("persistentKeepalive", k, "whole seconds from 0s (off) to %s", maxKeepalive))
+	}
+	if c.MTU != 0 && (c.MTU < minMTU || c.MTU > maxMTU) {
+		errs = append(errs, badField("mtu", c.MTU, "0 (smallest uplink MTU - %d) or %d to %d", overhead, minMTU, maxMTU))
+	}
+	switch c.Policy {
+	case Strict, Permissive:
+	default:
+		errs = append(errs, badField("policy", c.Policy, "strict or permissive"))
+	}
+	switch c.Backend {
+	case Userspace:
+	case Kernel, Auto:
+		errs = append(errs, badField("backend", c.Backend, "not available in this version; use userspace"))
+	default:
+		errs = append(errs, badField("backend", c.Backend, "userspace, kernel or auto"))
+	}
+	if e := c.Endpoint; e != (netip.AddrPort{}) && (!e.IsValid() || !usable(e.Addr()) || e.Port() == 0) {
+		errs = append(errs, badField("endpoint", e, "the address and port at which the other nodes reach this one"))
+	}
+	return errors.Join(errs...)
+}
+
+// usable reports whether a host can be reached at a.
+func usable(a netip.Addr) bool {
+	return a.IsValid() && !a.IsUnspecified() && !a.IsMulticast() && a.Zone() == "" && a != netip.AddrFrom4([4]byte{255, 255, 255, 255})
+}
+
+func (c Config) validateCluster() error {
+	var errs []error
+	if len(c.ClusterCIDRs) == 0 {
+		errs = append(errs, badField("clusterCIDRs", "none", "name the prefixes that hold all pods of the cluster, such as 10.244.0.0/16"))
+	}
+	for field, list := range map[string][]netip.Prefix{"clusterCIDRs": c.ClusterCIDRs, "podCIDRs": c.PodCIDRs} {
+		for _, p := range list {
+			switch {
+			case !p.IsValid() || p.Addr().Is4In6():
+				errs = append(errs, badField(field, p, "a prefix such as 10.244.0.0/16 or fd00:10:244::/48 is needed"))
+			case p != p.Masked():
+				errs = append(errs, badField(field, p, "bits are set behind the prefix; did you mean %s?", p.Masked()))
+			case p.Bits() == 0:
+				errs = append(errs, badField(field, p, "the default route cannot be pods alone"))
+			}
+		}
+	}
+	if errs != nil {
+		return errors.Join(errs...)
+	}
+	for _, p := range c.PodCIDRs {
+		if !slices.ContainsFunc(c.ClusterCIDRs, func(cl netip.Prefix) bool { return contains(cl, p) }) {
+			errs = append(errs, badField("podCIDRs", p, "lies in none of clusterCIDRs (%s); add a prefix there that holds it", join(c.ClusterCIDRs)))
+		}
+	}
+	for _, a := range c.NodeIPs {
+		if !usable(a) {
+			errs = append(errs, badField("nodeIPs", a, "no address of a node"))
+		} else if cl, in := within(c.ClusterCIDRs, a); in {
+			errs = append(errs, inCluster("nodeIPs", a, cl))
+		}
+	}
+	if a := c.Endpoint.Addr(); a.IsValid() {
+		if cl, in := within(c.ClusterCIDRs, a); in {
+			errs = append(errs, inCluster("endpoint", c.Endpoint, cl))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// inCluster refuses a node address inside a cluster CIDR: the tunnel's own
+// datagrams to it would be taken for a pod's and dropped.
+func inCluster(field string, value any, cl netip.Prefix) error {
+	return badField(field, value, "lies in clusterCIDRs' %s, which is for pods alone; narrow clusterCIDRs", cl)
+}
+
+func within(list []netip.Prefix, a netip.Addr) (netip.Prefix, bool) {
+	a = a.Unmap()
+	for _, p := range list {
+		if p.Contains(a) {
+			return p, true
+		}
+	}
+	return netip.Prefix{}, false
+}
+
+// contains reports whether inner lies wholly in outer.
+func contains(outer, inner netip.Prefix) bool {
+	return outer.Bits() <= inner.Bits() && outer.Contains(inner.Addr())
+}
+
+func join[T fmt.Stringer](list []T) string {
+	s := make([]string, len(list))
+	for i, v := range list {
+		s[i] = v.String()
+	}
+	return strings.Join(s, ", ")
+}
