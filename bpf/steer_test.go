@@ -2,8 +2,6 @@ package bpf_test
 
 import (
 	"errors"
-	"maps"
-	"net/netip"
 	"testing"
 
 	"github.com/cilium/ebpf"
@@ -20,53 +18,6 @@ const (
 )
 
 const tunnelIndex = 4711 // no device has it: a test run does not carry out redirects
-
-// member is a prefix of the tests' cluster, and what it is.
-type member struct {
-	prefix netip.Prefix
-	class  bpf.Class
-	peer   uint32
-}
-
-// cluster has an IPv4 and an IPv6 prefix of each class, the longer inside the
-// shorter as they are in life.
-var cluster = []member{
-	{netip.MustParsePrefix("10.244.0.0/16"), bpf.ClassCluster, 0},
-	{netip.MustParsePrefix("10.244.1.0/24"), bpf.ClassLocalPod, 0},
-	{netip.MustParsePrefix("10.244.2.0/24"), bpf.ClassRemotePod, 2},
-	{netip.MustParsePrefix("10.244.3.0/24"), bpf.ClassRemotePod, 3},
-	{netip.MustParsePrefix("192.0.2.1/32"), bpf.ClassLocalNode, 0},
-	{netip.MustParsePrefix("192.0.2.2/32"), bpf.ClassRemoteNode, 2},
-	{netip.MustParsePrefix("192.0.2.3/32"), bpf.ClassRemoteNode, 3},
-	{netip.MustParsePrefix("fd00:244::/32"), bpf.ClassCluster, 0},
-	{netip.MustParsePrefix("fd00:244:1::/48"), bpf.ClassLocalPod, 0},
-	{netip.MustParsePrefix("fd00:244:2::/48"), bpf.ClassRemotePod, 2},
-	{netip.MustParsePrefix("fd00:244:3::/48"), bpf.ClassRemotePod, 3},
-	{netip.MustParsePrefix("2001:db8::1/128"), bpf.ClassLocalNode, 0},
-	{netip.MustParsePrefix("2001:db8::2/128"), bpf.ClassRemoteNode, 2},
-	{netip.MustParsePrefix("2001:db8::3/128"), bpf.ClassRemoteNode, 3},
-}
-
-// An address of each class, by family.
-var (
-	addresses4 = map[bpf.Class]netip.Addr{
-		bpf.ClassNone:       netip.MustParseAddr("198.51.100.7"),
-		bpf.ClassLocalPod:   netip.MustParseAddr("10.244.1.5"),
-		bpf.ClassLocalNode:  netip.MustParseAddr("192.0.2.1"),
-		bpf.ClassRemotePod:  netip.MustParseAddr("10.244.2.255"),
-		bpf.ClassRemoteNode: netip.MustParseAddr("192.0.2.3"),
-		bpf.ClassCluster:    netip.MustParseAddr("10.244.4.0"),
-	}
-	addresses6 = map[bpf.Class]netip.Addr{
-		bpf.ClassNone:       netip.MustParseAddr("2001:db8:ffff::7"),
-		bpf.ClassLocalPod:   netip.MustParseAddr("fd00:244:1::5"),
-		bpf.ClassLocalNode:  netip.MustParseAddr("2001:db8::1"),
-		bpf.ClassRemotePod:  netip.MustParseAddr("fd00:244:2:ffff:ffff:ffff:ffff:ffff"),
-		bpf.ClassRemoteNode: netip.MustParseAddr("2001:db8::3"),
-		bpf.ClassCluster:    netip.MustParseAddr("fd00:244:4::"),
-	}
-	families = map[string]map[bpf.Class]netip.Addr{"IPv4": addresses4, "IPv6": addresses6}
-)
 
 // steer is the loaded programs, their maps filled with the cluster.
 type steer struct {
@@ -152,73 +103,4 @@ func (s *steer) run(t testing.TB, program string, frame []byte) int {
 		t.Fatalf("%s: %v", program, err)
 	}
 	return int(int32(action))
-}
-
-// tally is what the maps count, zeros left out.
-type tally struct {
-	Verdicts map[bpf.Outcome]bpf.SteerCount
-	Peers    map[uint32]bpf.SteerPeerCount
-}
-
-// counts reads all of verdicts, also what Outcomes cannot name, and peers.
-func (s *steer) counts(t testing.TB) tally {
-	t.Helper()
-	total := tally{map[bpf.Outcome]bpf.SteerCount{}, map[uint32]bpf.SteerPeerCount{}}
-	byIndex := map[uint32]bpf.Outcome{}
-	for _, o := range bpf.Outcomes() {
-		byIndex[o.Index()] = o
-	}
-	size, cpus := int(s.Verdicts.MaxEntries()), ebpf.MustPossibleCPU()
-	keys, values := make([]uint32, size), make([]bpf.SteerCount, size*cpus)
-	n, err := s.Verdicts.BatchLookup(new(ebpf.MapBatchCursor), keys, values, nil)
-	if n != size || err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
-		t.Fatalf("read %d of %d verdicts: %v", n, size, err)
-	}
-	for i, key := range keys {
-		var sum bpf.SteerCount
-		for _, v := range values[i*cpus : (i+1)*cpus] {
-			sum.Packets += v.Packets
-			sum.Bytes += v.Bytes
-		}
-		o, known := byIndex[key]
-		if sum != (bpf.SteerCount{}) && !known {
-			t.Errorf("verdicts[%d] counts %+v, but has no name", key, sum)
-		}
-		if sum != (bpf.SteerCount{}) {
-			total.Verdicts[o] = sum
-		}
-	}
-	for _, peer := range []uint32{2, 3} {
-		var perCPU []bpf.SteerPeerCount
-		if err := s.Peers.Lookup(peer, &perCPU); err != nil {
-			t.Fatal(err)
-		}
-		for _, v := range perCPU {
-			total.addPeer(peer, v)
-		}
-	}
-	return total
-}
-
-func (t tally) addPeer(peer uint32, c bpf.SteerPeerCount) {
-	if c == (bpf.SteerPeerCount{}) {
-		return
-	}
-	sum := t.Peers[peer]
-	sum.TxPackets += c.TxPackets
-	sum.TxBytes += c.TxBytes
-	sum.RxPackets += c.RxPackets
-	sum.RxBytes += c.RxBytes
-	t.Peers[peer] = sum
-}
-
-func (t tally) add(o bpf.Outcome, packets, bytes uint64) {
-	sum := t.Verdicts[o]
-	sum.Packets += packets
-	sum.Bytes += bytes
-	t.Verdicts[o] = sum
-}
-
-func (t tally) clone() tally {
-	return tally{maps.Clone(t.Verdicts), maps.Clone(t.Peers)}
 }
