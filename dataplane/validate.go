@@ -14,6 +14,10 @@ import (
 // maxKeepalive is what the UAPI protocol can say: 16 bits of seconds.
 const maxKeepalive = 65535 * time.Second
 
+// mapped is the first of the IPv4-mapped addresses, as which the class table
+// knows IPv4.
+var mapped = netip.MustParseAddr("::ffff:0:0")
+
 // FieldError is a value of Config that cannot be used. Field is the name under
 // which configuration files know it.
 type FieldError struct {
@@ -148,6 +152,8 @@ func (c Config) validateCluster() error {
 				errs = append(errs, badField(field, p, "bits are set behind the prefix; did you mean %s?", p.Masked()))
 			case p.Bits() == 0:
 				errs = append(errs, badField(field, p, "the default route cannot be pods alone"))
+			case p.Addr().Is6() && p.Contains(mapped):
+				errs = append(errs, badField(field, p, "holds ::ffff:0:0/96, which stands for all of IPv4; a longer prefix is needed"))
 			}
 		}
 	}

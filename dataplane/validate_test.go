@@ -52,6 +52,7 @@ func TestNewRefuses(t *testing.T) {
 		"no cluster":               {func(c *dataplane.Config) { c.ClusterCIDRs, c.PodCIDRs = nil, nil }, "clusterCIDRs: none"},
 		"unmasked":                 {func(c *dataplane.Config) { c.PodCIDRs = prefixes("10.244.1.7/24") }, "podCIDRs: 10.244.1.7/24: bits are set behind the prefix; did you mean 10.244.1.0/24?"},
 		"default route":            {func(c *dataplane.Config) { c.ClusterCIDRs = prefixes("0.0.0.0/0") }, "clusterCIDRs: 0.0.0.0/0"},
+		"all of IPv4":              {func(c *dataplane.Config) { c.ClusterCIDRs = prefixes("::/8") }, "clusterCIDRs: ::/8: holds ::ffff:0:0/96"},
 		"mapped":                   {func(c *dataplane.Config) { c.PodCIDRs = prefixes("::ffff:10.244.1.0/120") }, "podCIDRs: ::ffff:10.244.1.0/120"},
 		"pods outside":             {func(c *dataplane.Config) { c.PodCIDRs = prefixes("10.9.0.0/24") }, "podCIDRs: 10.9.0.0/24: lies in none of clusterCIDRs (10.244.0.0/16, fd00:10:244::/48)"},
 		"wider than the cluster":   {func(c *dataplane.Config) { c.PodCIDRs = prefixes("10.0.0.0/8") }, "podCIDRs: 10.0.0.0/8: lies in none"},
