@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -44,8 +43,8 @@ func (t *Tunnel) apply(ctx context.Context, e *engine, config tunnel.Config) err
 		return err
 	}
 	c := tunnel.Diff(present(now.config, link.MTU, t.last), config)
-	for _, key := range changedPeers(c, config) {
-		t.ungreet[key] = true // also if a step below fails
+	for key, fresh := range toGreet(c, config) { // also if a step below fails
+		t.ungreeted[key] = t.ungreeted[key] || fresh
 	}
 	if err := e.change(ctx, c, now.config.ListenPort); err != nil {
 		return err
@@ -57,8 +56,10 @@ func (t *Tunnel) apply(ctx context.Context, e *engine, config tunnel.Config) err
 		e.up.Store(true)
 	}
 	t.last = cloned(config)
-	t.greeter.add(slices.Collect(maps.Keys(t.ungreet))...)
-	clear(t.ungreet)
+	for key, fresh := range t.ungreeted {
+		t.greeter.add(fresh, key)
+	}
+	clear(t.ungreeted)
 	if !c.Empty() {
 		t.log.Debug("tunnel configured", "peers_changed", len(c.Peers), "peers_removed", len(c.Removed), "peers", len(config.Peers))
 	}
@@ -83,19 +84,19 @@ func present(now tunnel.Config, mtu int, last tunnel.Config) tunnel.Config {
 	return now
 }
 
-// changedPeers are those to greet: the new ones, those with a new endpoint,
-// and all when this side's key changes, which ends every session.
-func changedPeers(c tunnel.Changes, config tunnel.Config) []wgkey.PublicKey {
-	var keys []wgkey.PublicKey
-	if c.PrivateKey != nil {
-		for _, p := range config.Peers {
-			keys = append(keys, p.PublicKey)
-		}
-		return keys
-	}
+// toGreet are the new peers, those with a new endpoint, and all of them when
+// this side's key changes, which ends every session. It is true for those that
+// have no session of use.
+func toGreet(c tunnel.Changes, config tunnel.Config) map[wgkey.PublicKey]bool {
+	keys := make(map[wgkey.PublicKey]bool)
 	for _, p := range c.Peers {
 		if p.New || p.Endpoint.IsValid() {
-			keys = append(keys, p.PublicKey)
+			keys[p.PublicKey] = p.New
+		}
+	}
+	if c.PrivateKey != nil {
+		for _, p := range config.Peers {
+			keys[p.PublicKey] = true
 		}
 	}
 	return keys

@@ -10,23 +10,27 @@ import (
 
 	"golang.zx2c4.com/wireguard/device"
 
-	"github.com/wgsteer/wgsteer/tunnel"
 	"github.com/wgsteer/wgsteer/wgkey"
 )
 
 // The engine silently skips an initiation within RekeyTimeout (5 s) of its last
 // handshake message to the peer, and retries only those that it sent. So a
-// greeting is repeated until it is answered or the gate has passed; the engine
-// sends at most one of them, and its own timers take over from there.
-//
-// When two peers initiate within a round trip of each other, each forgets its
-// own handshake for the other's, both responses are void and nothing happens
-// for 5 s. Nodes of a cluster that start together would meet that often. So the
-// one with the larger public key leaves the first move to the other.
+// greeting is repeated until it is answered or that gate has passed; the engine
+// lets one of them through, and its own timers take over from there.
 const (
 	greetEvery = 250 * time.Millisecond
 	greetFor   = device.RekeyTimeout + 2*greetEvery
-	greetYield = 200 * time.Millisecond
+)
+
+// When two peers initiate within a round trip of each other, each forgets its
+// own handshake for the other's, both responses are void, and both wait 5 s to
+// try again. Nodes that start together, or whose pods talk already, meet that
+// often. So the side with the smaller public key makes the first move; and
+// where there is no session to lose, a side that heard nothing drops what it
+// has of a handshake and tries again before the 5 s, the other side later.
+var (
+	greetFirst  = []time.Duration{0, 500 * time.Millisecond, 2 * time.Second}
+	greetSecond = []time.Duration{200 * time.Millisecond, time.Second, 3 * time.Second}
 )
 
 // greeter starts handshakes.
@@ -35,11 +39,25 @@ type greeter struct {
 	wake chan struct{}
 
 	mu    sync.Mutex // guards asked
-	asked map[wgkey.PublicKey]time.Time
+	asked map[wgkey.PublicKey]greeting
+}
+
+// greeting is a handshake that was asked for.
+type greeting struct {
+	at    time.Time
+	fresh bool // there is no session, whatever the time of the last handshake
+	step  int  // in greetFirst or greetSecond: what comes next
+}
+
+// move is what to do towards one peer now.
+type move struct {
+	peer wgkey.PublicKey
+	// reset drops an unfinished handshake, and with it the engine's gate.
+	reset bool
 }
 
 func newGreeter(now func() time.Time) *greeter {
-	return &greeter{now: now, wake: make(chan struct{}, 1), asked: make(map[wgkey.PublicKey]time.Time)}
+	return &greeter{now: now, wake: make(chan struct{}, 1), asked: make(map[wgkey.PublicKey]greeting)}
 }
 
 // Greet implements tunnel.Tunnel.
@@ -51,18 +69,19 @@ func (t *Tunnel) Greet(peers ...wgkey.PublicKey) error {
 				errs = append(errs, fmt.Errorf("greet peer %s: no such peer", key))
 				continue
 			}
-			t.greeter.add(key)
+			t.greeter.add(false, key)
 		}
 		return errors.Join(errs...)
 	})
 }
 
-// add asks for greetings; run gives them.
-func (g *greeter) add(peers ...wgkey.PublicKey) {
+// add asks for greetings; run gives them. fresh says that the peers' sessions,
+// if they have any, are of no use any more.
+func (g *greeter) add(fresh bool, peers ...wgkey.PublicKey) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, key := range peers {
-		g.asked[key] = g.now()
+		g.asked[key] = greeting{at: g.now(), fresh: fresh}
 	}
 	if len(g.asked) > 0 {
 		select {
@@ -89,9 +108,12 @@ func (g *greeter) run(ctx context.Context, e *engine) error {
 		if err != nil {
 			return err
 		}
-		keys, more := g.due(s)
-		for _, key := range keys {
-			if peer := e.device.LookupPeer(device.NoisePublicKey(key)); peer != nil && ctx.Err() == nil {
+		moves, more := g.due(s)
+		for _, m := range moves {
+			if peer := e.device.LookupPeer(device.NoisePublicKey(m.peer)); peer != nil && ctx.Err() == nil {
+				if m.reset {
+					peer.ExpireCurrentKeypairs()
+				}
 				// It fails where the endpoint went away just now; so be it.
 				_ = peer.SendHandshakeInitiation(false)
 			}
@@ -102,28 +124,31 @@ func (g *greeter) run(ctx context.Context, e *engine) error {
 	}
 }
 
-// due returns the peers to send to now, and whether there are some to look at
-// again.
-func (g *greeter) due(s state) (keys []wgkey.PublicKey, more bool) {
+// due returns what to do now, and whether there is something to do later.
+func (g *greeter) due(s state) (moves []move, more bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	own := s.config.PrivateKey.Public()
+	now, own := g.now(), s.config.PrivateKey.Public()
 	for key, asked := range g.asked {
 		p, known := s.peer(key)
-		waited := g.now().Sub(asked)
-		if !known || !greetable(p, asked) || waited > greetFor {
+		answered := !p.LastHandshake.Before(asked.at)
+		if !known || !p.Endpoint.IsValid() || answered || now.Sub(asked.at) > greetFor {
 			delete(g.asked, key)
 			continue
 		}
-		if bytes.Compare(own[:], key[:]) < 0 || waited >= greetYield {
-			keys = append(keys, key)
+		steps := greetFirst
+		if bytes.Compare(own[:], key[:]) > 0 {
+			steps = greetSecond
+		}
+		next := asked.step < len(steps) && now.Sub(asked.at) >= steps[asked.step]
+		if next || asked.step > 0 {
+			idle := asked.fresh || now.Sub(p.LastHandshake) > device.RejectAfterTime
+			moves = append(moves, move{peer: key, reset: next && asked.step > 0 && idle})
+		}
+		if next {
+			asked.step++
+			g.asked[key] = asked
 		}
 	}
-	return keys, len(g.asked) > 0
-}
-
-// greetable reports whether the peer has an endpoint to greet and has not
-// shaken hands since it was asked for.
-func greetable(p tunnel.PeerStats, asked time.Time) bool {
-	return p.Endpoint.IsValid() && p.LastHandshake.Before(asked)
+	return moves, len(g.asked) > 0
 }
