@@ -88,6 +88,7 @@ var bareLayers = []string{"ipip", "tunnel6", "sit", "gre", "unknown823", "void",
 // find selects the devices to steer.
 func (n network) find(want sought) selection {
 	reasons := n.reasons(want)
+	pods := n.podCarriers(want.local)
 	var sel selection
 	for _, name := range want.named {
 		if !slices.ContainsFunc(n.devices, func(l device) bool { return l.name == name }) {
@@ -100,7 +101,7 @@ func (n network) find(want sought) selection {
 			continue
 		}
 		d := Device{Name: l.name, Index: l.index, MTU: l.mtu, Kind: l.kind, Reason: why}
-		if cannot := n.cannot(l, want); cannot != "" {
+		if cannot := l.cannot(pods); cannot != "" {
 			d.Reason = cannot
 			sel.unsteerable = append(sel.unsteerable, d)
 			continue
@@ -114,119 +115,13 @@ func (n network) find(want sought) selection {
 	return sel
 }
 
-// reasons says, by index, why a device is to be steered.
-func (n network) reasons(want sought) map[int]string {
-	reasons := map[int]string{}
-	add := func(index int, why string) {
-		if reasons[index] == "" {
-			reasons[index] = why
-		}
-	}
-	if len(want.named) > 0 {
-		for _, l := range n.devices {
-			if slices.Contains(want.named, l.name) {
-				add(n.upper(l, "bond", "team"), "named in the configuration")
-			}
-		}
-		return reasons
-	}
-	for _, l := range n.devices {
-		if l.overlay() {
-			add(l.index, "overlay device")
-		}
-	}
-	carry := func(index int, why string) {
-		for _, l := range n.devices {
-			if l.index == index {
-				add(n.upper(l, "bridge", "bond", "team"), why)
-			}
-		}
-	}
-	for _, r := range n.routes {
-		if r.dst.Bits() == 0 {
-			carry(r.device, "default route")
-		}
-	}
-	for _, to := range want.endpoints {
-		for _, index := range n.carriers(to) {
-			carry(index, fmt.Sprintf("route to endpoint %v", to))
-		}
-	}
-	for _, r := range n.routes {
-		if why := r.toPods(want); why != "" {
-			carry(r.device, why)
-		}
-	}
-	return reasons
-}
-
-// toPods says that r leads to pods of other nodes. A route straight to a pod,
-// without a gateway, that is in no known node's CIDR, leads to a local one whose
-// address comes from elsewhere in the cluster CIDRs.
-func (r route) toPods(want sought) string {
-	if r.dst.Bits() == 0 || slices.ContainsFunc(want.local, func(p netip.Prefix) bool { return within(r.dst, p) }) {
-		return ""
-	}
-	leads := func(p netip.Prefix) bool { return within(r.dst, p) }
-	switch {
-	case slices.ContainsFunc(want.remote, leads),
-		slices.ContainsFunc(want.remote, func(p netip.Prefix) bool { return within(p, r.dst) }) && r.gateway,
-		slices.ContainsFunc(want.cluster, leads) && r.gateway:
-		return fmt.Sprintf("route to pods %v", r.dst)
-	}
-	return ""
-}
-
-// carriers are the devices of the most specific routes to addr, of each table
-// and of any metric: rules and failover choose among them.
-func (n network) carriers(addr netip.Addr) []int {
-	longest := map[int]int{} // by table
-	for _, r := range n.routes {
-		if r.dst.Contains(addr) {
-			longest[r.table] = max(longest[r.table], r.dst.Bits())
-		}
-	}
-	var found []int
-	for _, r := range n.routes {
-		if r.dst.Contains(addr) && r.dst.Bits() == longest[r.table] {
-			found = append(found, r.device)
-		}
-	}
-	return found
-}
-
-// upper is the device that routes point at: l's master if that is of one of the
-// kinds. An overlay device is steered itself, since what is bridged to it does
-// not pass the bridge's own egress; so is a bridge port that the user names.
-func (n network) upper(l device, kinds ...string) int {
-	if l.overlay() {
-		return l.index
-	}
-	for _, m := range n.devices {
-		if m.index == l.master && slices.Contains(kinds, m.kind) {
-			return m.index
-		}
-	}
-	return l.index
-}
-
 // cannot says why l, although it should be, cannot be steered; "" if it can.
-func (n network) cannot(l device, want sought) string {
+func (l device) cannot(pods map[int]netip.Prefix) string {
 	if l.linkLayer != "ether" && !slices.Contains(bareLayers, l.linkLayer) {
 		return fmt.Sprintf("its link layer %q is neither Ethernet nor none", l.linkLayer)
 	}
-	if l.overlay() {
-		return ""
-	}
-	for _, r := range n.routes {
-		if r.device != l.index || r.gateway {
-			continue
-		}
-		for _, p := range want.local {
-			if within(r.dst, p) {
-				return fmt.Sprintf("carries both this node's pods (route %v) and the way to other nodes: name its port to the network as the device to steer, or move the pods to a device of their own", r.dst)
-			}
-		}
+	if to, carries := pods[l.index]; carries && !l.overlay() {
+		return fmt.Sprintf("it carries both this node's pods (route to %v) and the way to other nodes: configure its port to the network as the device to steer, or move the pods to a device of their own", to)
 	}
 	return ""
 }
