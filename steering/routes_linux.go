@@ -141,22 +141,25 @@ func setAddresses(index int, want map[netip.Prefix]bool) (changed int, err error
 			rest = append(rest, a)
 		}
 	}
+	var errs []error
 	for p := range diff(have, want, true).put {
 		// Without a prefix route, which would take the node's own address from its
 		// uplink, and without duplicate address detection, for it is a duplicate.
 		a := &netlink.Addr{IPNet: ipNet(p), Flags: unix.IFA_F_NOPREFIXROUTE | unix.IFA_F_NODAD}
 		if err := netlink.AddrAdd(deviceOf(index), a); err != nil {
-			return changed, fmt.Errorf("put address %v on device %d: %w", p, index, err)
+			errs = append(errs, fmt.Errorf("put address %v on device %d: %w", p, index, err))
+			continue
 		}
 		changed++
 	}
 	for _, a := range rest {
 		if err := removeAddress(index, a); err != nil {
-			return changed, err
+			errs = append(errs, err)
+			continue
 		}
 		changed++
 	}
-	return changed, nil
+	return changed, errors.Join(errs...)
 }
 
 func removeAddress(index int, a netlink.Addr) error {

@@ -46,7 +46,10 @@ func (s *Steering) Status() Status {
 	status.Peers, errs[2] = s.objects.peerCounts(names)
 	slices.SortFunc(status.Peers, func(a, b PeerCounts) int { return strings.Compare(a.Name, b.Name) })
 	if err := errors.Join(errs[:]...); err != nil && status.Failing == "" {
-		status.Failing = err.Error()
+		status.Failing = oneLine(err)
 	}
 	return status
 }
+
+// oneLine is the text of an error that may be several.
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }

@@ -78,7 +78,7 @@ func (s *Steering) reconcile() error {
 	}
 	s.shown.Failing = ""
 	if err != nil {
-		s.shown.Failing = err.Error()
+		s.shown.Failing = oneLine(err)
 		s.have = nil
 	}
 	return err

@@ -65,13 +65,6 @@ func (s State) checkOwn() []error {
 	for _, addr := range s.LocalNodeIPs {
 		errs = append(errs, s.checkNode("this node's address", addr))
 	}
-	for _, addr := range s.LocalNodeIPs {
-		for _, cidr := range s.LocalPodCIDRs {
-			if cidr.Contains(addr) {
-				errs = append(errs, fmt.Errorf("pod CIDR %v contains this node's address %v", cidr, addr))
-			}
-		}
-	}
 	if s.Tunnel.Index < 0 {
 		errs = append(errs, fmt.Errorf("tunnel device index %d is negative", s.Tunnel.Index))
 	}
@@ -97,11 +90,6 @@ func (s State) checkPeer(p Peer, owners owners) error {
 		}
 		if owner, taken := owners[cidr]; taken {
 			return fmt.Errorf("pod CIDR %v is that of %s", cidr, owner)
-		}
-		for _, addr := range slices.Concat(p.NodeIPs, s.LocalNodeIPs) {
-			if cidr.Contains(addr) {
-				return fmt.Errorf("pod CIDR %v contains the node address %v", cidr, addr)
-			}
 		}
 	}
 	for _, addr := range p.NodeIPs {

@@ -100,8 +100,8 @@ func (s *Steering) again() {
 		return
 	}
 	before := s.shown.Failing
-	if err := s.reconcile(); err != nil && err.Error() != before {
-		s.options.Logger.Error("steering is not as it should be", "error", err)
+	if err := s.reconcile(); err != nil && oneLine(err) != before {
+		s.options.Logger.Error("steering is not as it should be", "error", oneLine(err))
 	} else if err == nil && before != "" {
 		s.options.Logger.Info("steering is as it should be again")
 	}
