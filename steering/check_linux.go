@@ -1,0 +1,216 @@
+package steering
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/wgsteer/wgsteer/bpf"
+)
+
+// Check says what of this host lets steering work, and what does not. It
+// attaches and pins nothing. Where pins are, devices are judged by the pods and
+// peers that they know of.
+func Check(options Options) []Finding {
+	o, err := options.validated()
+	if err != nil {
+		return []Finding{{Name: "options", Level: Fail, Detail: oneLine(err), Mend: "mend the configuration"}}
+	}
+	found := []Finding{checkKernel(), checkCapabilities(), checkBPFFS(o)}
+	found = append(found, checkPrograms()...)
+	found = append(found, checkForwarding())
+	return append(found, checkDevices(o)...)
+}
+
+func checkKernel() Finding {
+	var name unix.Utsname
+	if err := unix.Uname(&name); err != nil {
+		return failed("kernel", fmt.Errorf("ask for the kernel's version: %w", err))
+	}
+	return judgeKernel(unix.ByteSliceToString(name.Release[:]))
+}
+
+func checkCapabilities() Finding {
+	var data [2]unix.CapUserData // 64 bits, in two halves
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return failed("capabilities", fmt.Errorf("ask for the capabilities: %w", err))
+	}
+	return judgeCapabilities(uint64(data[1].Effective)<<32 | uint64(data[0].Effective))
+}
+
+func checkBPFFS(o Options) Finding {
+	if err := requireBPFFS(o.BPFFS); err != nil {
+		return Finding{Name: "bpffs", Level: Fail, Detail: err.Error(), Mend: "mount -t bpf bpf /sys/fs/bpf"}
+	}
+	return Finding{Name: "bpffs", Level: OK, Detail: o.BPFFS + " is on a bpffs"}
+}
+
+// checkPrograms loads the programs, and asks for tcx with one of them on a
+// device that cannot be: what the kernel objects to tells.
+func checkPrograms() []Finding {
+	var objects bpf.SteerObjects
+	if err := bpf.LoadSteerObjects(&objects, nil); err != nil {
+		f := failed("bpf", explainLoad(err))
+		f.Mend = "use a kernel with BPF (Linux 6.1 or newer), and give CAP_BPF and CAP_NET_ADMIN"
+		return []Finding{f}
+	}
+	defer objects.Close()
+	found := []Finding{{Name: "bpf", Level: OK, Detail: "the kernel takes the programs"}}
+	l, err := link.AttachTCX(link.TCXOptions{Interface: math.MaxInt32, Program: objects.EgressL2, Attach: ebpf.AttachTCXEgress})
+	switch {
+	case err == nil:
+		return append(found, failed("tcx", errors.Join(errors.New("there is a device of the greatest number there is"), l.Close())))
+	case errors.Is(err, ebpf.ErrNotSupported):
+		return append(found, Finding{
+			Name: "tcx", Level: Warn, Detail: "the kernel has no tcx; clsact filters are used, which whoever deletes the qdisc takes away until they are put back",
+			Mend: "use Linux 6.6 or newer",
+		})
+	case errors.Is(err, unix.ENODEV):
+		return append(found, Finding{Name: "tcx", Level: OK, Detail: "the kernel has tcx"})
+	}
+	return append(found, failed("tcx", fmt.Errorf("ask for tcx: %w", err)))
+}
+
+func checkForwarding() Finding {
+	const path = "/proc/sys/net/ipv4/ip_forward"
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return failed("forwarding", err)
+	}
+	if strings.TrimSpace(string(text)) == "0" {
+		return Finding{
+			Name: "forwarding", Level: Warn, Detail: "the node does not forward packets: none comes from its pods, nor to them",
+			Mend: "sysctl -w net.ipv4.ip_forward=1 (and net.ipv6.conf.all.forwarding=1)",
+		}
+	}
+	return Finding{Name: "forwarding", Level: OK, Detail: "the node forwards packets"}
+}
+
+// checkDevices judges the devices, and who else is on them.
+func checkDevices(o Options) []Finding {
+	net, err := readNetwork(o.RouteProtocol)
+	if err != nil {
+		return []Finding{failed("devices", err)}
+	}
+	want, err := pinnedSought(o)
+	if err != nil {
+		return []Finding{failed("devices", err)}
+	}
+	sel := net.find(want)
+	found := judgeDevices(sel)
+	for _, at := range sel.attachments() {
+		ahead, err := foreignAhead(o, at.hook)
+		if err != nil {
+			found = append(found, failed("foreign-programs", err))
+		}
+		found = append(found, judgeForeign(at.name, ahead)...)
+	}
+	return found
+}
+
+// pinnedSought is what the pinned table of prefixes knows of pods and peers.
+func pinnedSought(o Options) (sought, error) {
+	want := sought{tunnel: o.Name}
+	m, err := ebpf.LoadPinnedMap(filepath.Join(o.pins(), "maps", bpf.SteerMapPrefixes), &ebpf.LoadPinOptions{ReadOnly: true})
+	if errors.Is(err, os.ErrNotExist) {
+		return want, nil
+	}
+	if err != nil {
+		return want, fmt.Errorf("open the pinned prefixes: %w", err)
+	}
+	defer m.Close()
+	prefixes, err := readMap[bpf.SteerPrefixKey, bpf.SteerPrefix](m)
+	for key, value := range prefixes {
+		switch p := key.Prefix(); bpf.Class(value.Class) {
+		case bpf.ClassLocalPod:
+			want.local = append(want.local, p)
+		case bpf.ClassRemotePod:
+			want.remote = append(want.remote, p)
+		case bpf.ClassRemoteNode:
+			want.endpoints = append(want.endpoints, p.Addr())
+		case bpf.ClassCluster:
+			want.cluster = append(want.cluster, p)
+		}
+	}
+	return want, err
+}
+
+// foreignAhead names the programs that see packets before ours does; none where
+// ours is not attached. All of tcx comes before all of clsact.
+func foreignAhead(o Options, h hook) ([]string, error) {
+	var ahead []string
+	own, err := pinnedLinkID(filepath.Join(o.pins(), "links", h.pin()))
+	if err != nil {
+		return nil, err
+	}
+	chain, err := link.QueryPrograms(link.QueryOptions{Target: h.device, Attach: h.attachType()})
+	if err != nil && !errors.Is(err, ebpf.ErrNotSupported) && !errors.Is(err, unix.EINVAL) { // before Linux 6.6
+		return nil, fmt.Errorf("list the tcx programs of device %d: %w", h.device, err)
+	}
+	if err == nil {
+		for _, p := range chain.Programs {
+			if id, ok := p.LinkID(); ok && own != 0 && id == own {
+				return ahead, nil
+			}
+			ahead = append(ahead, programName(p.ID))
+		}
+	}
+	filters, err := deviceFilters(h.device, h.parent())
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range filters {
+		name := fmt.Sprintf("%s filter with priority %d", f.Type(), f.Attrs().Priority)
+		if b, ok := f.(*netlink.BpfFilter); ok {
+			if strings.HasPrefix(b.Name, filterOwner(o.Name)) {
+				return ahead, nil
+			}
+			name = b.Name
+		}
+		ahead = append(ahead, name)
+	}
+	return nil, nil
+}
+
+func pinnedLinkID(path string) (link.ID, error) {
+	l, err := link.LoadPinnedLink(path, nil)
+	if errors.Is(err, os.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("open pinned link %s: %w", path, err)
+	}
+	defer l.Close()
+	info, err := l.Info()
+	if err != nil {
+		return 0, err
+	}
+	return info.ID, nil
+}
+
+func programName(id ebpf.ProgramID) string {
+	p, err := ebpf.NewProgramFromID(id)
+	if err != nil {
+		return fmt.Sprintf("program %d", id)
+	}
+	defer p.Close()
+	info, err := p.Info()
+	if err != nil {
+		return fmt.Sprintf("program %d", id)
+	}
+	return fmt.Sprintf("%s (program %d)", info.Name, id)
+}
+
+// failed is the Finding of a check that could not be made, or failed.
+func failed(name string, err error) Finding {
+	return Finding{Name: name, Level: Fail, Detail: oneLine(err), Mend: "run as root in the host's network namespace"}
+}

@@ -1,0 +1,58 @@
+package steering
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestJudge(t *testing.T) {
+	all := uint64(1<<capBPF | 1<<capNetAdmin)
+	for _, test := range []struct {
+		name  string
+		got   []Finding
+		level Level
+		text  string
+	}{
+		{"new kernel", []Finding{judgeKernel("6.18.44-cloud")}, OK, "6.18.44"},
+		{"oldest kernel", []Finding{judgeKernel("6.1.0-18-amd64")}, OK, "6.1.0"},
+		{"old kernel", []Finding{judgeKernel("5.15.0")}, Warn, "older than 6.1"},
+		{"odd kernel", []Finding{judgeKernel("odd")}, Warn, "cannot read"},
+		{"capabilities", []Finding{judgeCapabilities(all)}, OK, ""},
+		{"CAP_SYS_ADMIN for CAP_BPF", []Finding{judgeCapabilities(1<<capSysAdmin | 1<<capNetAdmin)}, OK, ""},
+		{"no CAP_BPF", []Finding{judgeCapabilities(1 << capNetAdmin)}, Fail, "CAP_BPF missing"},
+		{"none", []Finding{judgeCapabilities(0)}, Fail, "CAP_BPF and CAP_NET_ADMIN missing"},
+		{"devices", judgeDevices(selection{targets: []target{{Device: Device{Name: "eth0", Reason: "default route"}}}}), OK, "eth0 (default route)"},
+		{"no device", judgeDevices(selection{}), Warn, "no device leads"},
+		{"unsteerable", judgeDevices(selection{targets: make([]target, 1), unsteerable: []Device{{Name: "mv0", Reason: "because"}}})[1:], Warn, "mv0 cannot be steered: because"},
+		{"foreign", judgeForeign("eth0", []string{"x", "y"}), Warn, "on the egress of eth0, ahead of ours: x, y"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if len(test.got) != 1 {
+				t.Fatalf("want one finding, got %+v", test.got)
+			}
+			f := test.got[0]
+			if f.Level != test.level || !strings.Contains(f.Detail, test.text) {
+				t.Errorf("got %+v, want %s with %q", f, test.level, test.text)
+			}
+			if (f.Mend == "") != (f.Level == OK) {
+				t.Errorf("level %s, and how to mend it: %q", f.Level, f.Mend)
+			}
+		})
+	}
+	if f := judgeForeign("eth0", nil); f != nil {
+		t.Errorf("nobody is ahead; got %+v", f)
+	}
+}
+
+func TestHookOf(t *testing.T) {
+	for _, h := range []hook{{2, false}, {4711, true}} {
+		if got, err := hookOf(h.pin()); err != nil || got != h {
+			t.Errorf("%s: got %+v, %v", h.pin(), got, err)
+		}
+	}
+	for _, s := range []string{"", "2", "2-", "x-egress", "2-egress-new", "02-egress", "2-sideways"} {
+		if h, err := hookOf(s); err == nil {
+			t.Errorf("%q was taken for %+v", s, h)
+		}
+	}
+}
