@@ -59,12 +59,7 @@ func (e *end) open(port uint16) {
 }
 
 func (e *end) read(receive conn.ReceiveFunc) {
-	packets := make([][]byte, e.BatchSize())
-	for i := range packets {
-		packets[i] = make([]byte, 1<<16-1)
-	}
-	sizes := make([]int, len(packets))
-	endpoints := make([]conn.Endpoint, len(packets))
+	packets, sizes, endpoints := buffers(e.BatchSize())
 	for {
 		n, err := receive(packets, sizes, endpoints)
 		if err != nil {
@@ -77,6 +72,14 @@ func (e *end) read(receive conn.ReceiveFunc) {
 			e.inbox <- received{slices.Clone(packets[i][:sizes[i]]), endpoints[i]}
 		}
 	}
+}
+
+// buffers are what the engine passes to a receive function.
+func buffers(n int) (packets [][]byte, sizes []int, endpoints []conn.Endpoint) {
+	for range n {
+		packets = append(packets, make([]byte, 1<<16-1))
+	}
+	return packets, make([]int, n), make([]conn.Endpoint, n)
 }
 
 // close closes the Bind and waits for its readers to end.

@@ -1,0 +1,5 @@
+//go:build race
+
+package udpbind_test
+
+const raceDetector = true
