@@ -5,17 +5,21 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 )
 
 // testEnv is a process with nothing but buffers.
 func testEnv() (e *env, stdout, stderr *bytes.Buffer) {
 	stdout, stderr = new(bytes.Buffer), new(bytes.Buffer)
 	return &env{
-		Stdin:   strings.NewReader(""),
-		Stdout:  stdout,
-		Stderr:  stderr,
-		Getenv:  func(string) string { return "" },
-		Signals: func(...os.Signal) (<-chan os.Signal, func()) { return nil, func() {} },
+		Stdin:    strings.NewReader(""),
+		Stdout:   stdout,
+		Stderr:   stderr,
+		Getenv:   func(string) string { return "" },
+		Hostname: func() (string, error) { return "some-host", nil },
+		Signals:  func(...os.Signal) (<-chan os.Signal, func()) { return nil, func() {} },
+		Notify:   func(string) error { return nil },
+		Watchdog: func() (time.Duration, error) { return 0, nil },
 	}, stdout, stderr
 }
 

@@ -4,7 +4,9 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"time"
 
+	systemd "github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sys/unix"
 )
 
@@ -14,10 +16,16 @@ type env struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 	Getenv         func(string) string
+	Hostname       func() (string, error)
 	// StdoutTerminal and StderrTerminal allow colours and progress there.
 	StdoutTerminal, StderrTerminal bool
 	// Signals delivers the given signals until stop is called.
 	Signals func(sigs ...os.Signal) (delivered <-chan os.Signal, stop func())
+	// Notify sends a message to the service manager, if there is one.
+	Notify func(message string) error
+	// Watchdog is how often the service manager wants a sign of life; 0 is
+	// never.
+	Watchdog func() (time.Duration, error)
 }
 
 func osEnv() *env {
@@ -26,9 +34,15 @@ func osEnv() *env {
 		Stdout:         os.Stdout,
 		Stderr:         os.Stderr,
 		Getenv:         os.Getenv,
+		Hostname:       os.Hostname,
 		StdoutTerminal: isTerminal(os.Stdout),
 		StderrTerminal: isTerminal(os.Stderr),
 		Signals:        osSignals,
+		Notify: func(message string) error {
+			_, err := systemd.SdNotify(false, message)
+			return err
+		},
+		Watchdog: func() (time.Duration, error) { return systemd.SdWatchdogEnabled(false) },
 	}
 }
 
