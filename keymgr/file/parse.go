@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"regexp"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
@@ -34,7 +36,7 @@ func (f finding) message() string {
 // parse reads a record that has to be of the node called name. The node counts
 // only if every finding is a warning.
 func parse(name string, data []byte) (keymgr.Node, []finding) {
-	d := decoder{}
+	d := decoder{name: name}
 	body := d.open(data)
 	if body == nil {
 		return keymgr.Node{}, d.findings
@@ -42,13 +44,14 @@ func parse(name string, data []byte) (keymgr.Node, []finding) {
 	for _, pair := range body.Values {
 		d.field(pair)
 	}
-	d.checkWhole(name)
+	d.checkWhole()
 	return d.node, d.findings
 }
 
 // decoder walks a record's syntax tree, so that a finding knows its line and
 // shows no more of the file than the value at fault.
 type decoder struct {
+	name     string // of the node, by the file's name
 	node     keymgr.Node
 	seen     map[string]int // field -> line
 	findings []finding
@@ -153,10 +156,13 @@ func syntaxError(err error) (line int, text string) {
 	if t := positioned.GetToken(); t != nil && t.Position != nil {
 		line = t.Position.Line
 	}
-	text = positioned.GetMessage()
-	if len(text) > 200 {
-		text = text[:200] + "..."
-	}
+	// Some messages quote a key or a tag.
+	text = regexp.MustCompile(`"(\\.|[^"\\])*"`).ReplaceAllStringFunc(positioned.GetMessage(), func(quoted string) string {
+		if isFieldName(strings.Trim(quoted, `"`)) {
+			return quoted
+		}
+		return `"..."`
+	})
 	return line, text
 }
 
@@ -179,7 +185,13 @@ func (d *decoder) field(pair *ast.MappingValueNode) {
 	case "name":
 		d.text(key.Value, pair.Value, func(s string) error {
 			d.node.Name = s
-			return keymgr.CheckName(s)
+			if err := keymgr.CheckName(s); err != nil {
+				return err
+			}
+			if s != d.name {
+				return fmt.Errorf("%s does not match the file's name; expected %s", quote(s), quote(d.name))
+			}
+			return nil
 		})
 	case "publicKey":
 		d.text(key.Value, pair.Value, func(s string) (err error) {
@@ -203,8 +215,21 @@ func (d *decoder) field(pair *ast.MappingValueNode) {
 			return err
 		})
 	default:
-		d.warn(line, "unknown field %s is ignored; a newer version may know it", quote(key.Value))
+		d.warn(line, "%s is ignored; a newer version may know it", unknown(key.Value))
 	}
+}
+
+func unknown(field string) string {
+	if isFieldName(field) {
+		return "unknown field " + quote(field)
+	}
+	return "an unknown field"
+}
+
+// isFieldName reports whether s may be shown as a field's name: a link that
+// leads to another kind of file must not show what is in there.
+func isFieldName(s string) bool {
+	return len(s) <= 32 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") == ""
 }
 
 func parsePublicKey(s string) (wgkey.PublicKey, error) {
@@ -289,14 +314,11 @@ func (d *decoder) podCIDR(s string) error {
 }
 
 // checkWhole looks at what no single field shows.
-func (d *decoder) checkWhole(name string) {
+func (d *decoder) checkWhole() {
 	for _, field := range []string{"name", "publicKey"} {
 		if d.seen[field] == 0 {
 			d.fail(0, "%s: is missing", field)
 		}
-	}
-	if line := d.seen["name"]; line > 0 && d.node.Name != name {
-		d.fail(line, "name: %s does not match the file's name; expected %s", quote(d.node.Name), quote(name))
 	}
 	ip := d.node.Endpoint.Addr()
 	for _, p := range d.node.PodCIDRs {
