@@ -1,0 +1,205 @@
+package netlab
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// build makes the namespaces and what connects them.
+func (l *Lab) build(ctx context.Context) error {
+	if err := l.makeNamespace(l.underlay); err != nil {
+		return err
+	}
+	if err := l.underlay.Do(l.buildBridge); err != nil {
+		return fmt.Errorf("build the underlay: %w", err)
+	}
+	for _, n := range l.Nodes {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := l.makeNamespace(n.Namespace); err != nil {
+			return err
+		}
+		if err := l.underlay.Do(func() error { return l.plugIn(n) }); err != nil {
+			return fmt.Errorf("connect %s to the underlay: %w", n.Name, err)
+		}
+		if err := n.Do(func() error { return l.buildNode(ctx, n) }); err != nil {
+			return fmt.Errorf("build %s: %w", n.Name, err)
+		}
+	}
+	return nil
+}
+
+// makeNamespace creates a namespace of the lab that forwards, where addresses
+// are usable at once and nobody configures himself.
+func (l *Lab) makeNamespace(n Namespace) error {
+	if err := n.create(); err != nil {
+		return err
+	}
+	settings := [][2]string{{"ipv4/ip_forward", "1"}}
+	if slices.Contains(l.Families, 6) {
+		for _, scope := range []string{"all", "default"} {
+			conf := "ipv6/conf/" + scope + "/"
+			settings = append(settings, [2]string{conf + "disable_ipv6", "0"}, [2]string{conf + "forwarding", "1"},
+				[2]string{conf + "accept_ra", "0"}, [2]string{conf + "accept_dad", "0"})
+		}
+	}
+	return n.Do(func() error { return sysctls(settings...) })
+}
+
+// The following are called in the namespace that they build.
+
+func (l *Lab) buildBridge() error {
+	br := &netlink.Bridge{LinkAttrs: attrs("br0", l.options.MTU)}
+	if err := netlink.LinkAdd(br); err != nil {
+		return fmt.Errorf("add bridge br0: %w", err)
+	}
+	var own []netip.Prefix
+	for _, p := range l.ofFamilies(underlay4, underlay6) {
+		own = append(own, netip.PrefixFrom(host(p, gatewayHost), p.Bits()))
+	}
+	return bringUp(br, own...)
+}
+
+// plugIn makes the veth between the underlay bridge and a node's eth0. The port
+// carries the node's name.
+func (l *Lab) plugIn(n *Node) error { return addPort("br0", n.Name, n.Namespace, l.options.MTU) }
+
+func (l *Lab) buildNode(ctx context.Context, n *Node) error {
+	var onUnderlay, onPods []netip.Prefix
+	for i, p := range l.ofFamilies(underlay4, underlay6) {
+		onUnderlay = append(onUnderlay, netip.PrefixFrom(n.IPs[i], p.Bits()))
+	}
+	for _, p := range n.PodCIDRs {
+		onPods = append(onPods, netip.PrefixFrom(host(p, 1), p.Bits()))
+	}
+	eth0, err := netlink.LinkByName("eth0")
+	if err != nil {
+		return fmt.Errorf("find eth0: %w", err)
+	}
+	if err := bringUp(eth0, onUnderlay...); err != nil {
+		return err
+	}
+	cni := &netlink.Bridge{LinkAttrs: attrs("cni0", l.options.PodMTU)}
+	if err := netlink.LinkAdd(cni); err != nil {
+		return fmt.Errorf("add bridge cni0: %w", err)
+	}
+	if err := bringUp(cni, onPods...); err != nil {
+		return err
+	}
+	if err := l.routeNode(n, eth0); err != nil {
+		return err
+	}
+	for _, p := range n.Pods {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := l.makeNamespace(p.Namespace); err != nil {
+			return err
+		}
+		if err := addPort("cni0", "veth-"+p.Name, p.Namespace, l.options.PodMTU); err != nil {
+			return fmt.Errorf("connect %s: %w", p.Name, err)
+		}
+		if err := p.Do(func() error { return buildPod(p) }); err != nil {
+			return fmt.Errorf("build %s: %w", p.Name, err)
+		}
+	}
+	return nil
+}
+
+// routeNode gives a node its default route and a route to every other node's
+// pods, by that node's address: what a CNI calls host-gw.
+func (l *Lab) routeNode(n *Node, eth0 netlink.Link) error {
+	for _, p := range l.ofFamilies(underlay4, underlay6) {
+		if err := addRoute(eth0, netip.PrefixFrom(p.Addr(), 0).Masked(), host(p, gatewayHost)); err != nil {
+			return err
+		}
+	}
+	for _, other := range l.Nodes {
+		if other == n {
+			continue
+		}
+		for i, cidr := range other.PodCIDRs {
+			if err := addRoute(eth0, cidr, other.IPs[i]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func buildPod(p *Pod) error {
+	eth0, err := netlink.LinkByName("eth0")
+	if err != nil {
+		return fmt.Errorf("find eth0: %w", err)
+	}
+	for i, cidr := range p.Node.PodCIDRs {
+		if err := bringUp(eth0, netip.PrefixFrom(p.IPs[i], cidr.Bits())); err != nil {
+			return err
+		}
+		if err := addRoute(eth0, netip.PrefixFrom(cidr.Addr(), 0).Masked(), host(cidr, 1)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addPort adds a veth: one end a port of bridge here, the other eth0 there.
+func addPort(bridge, port string, there Namespace, mtu int) error {
+	fd, err := unix.Open(there.Path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open network namespace %s: %w", there.Path, err)
+	}
+	defer unix.Close(fd)
+	br, err := netlink.LinkByName(bridge)
+	if err != nil {
+		return fmt.Errorf("find bridge %s: %w", bridge, err)
+	}
+	veth := &netlink.Veth{LinkAttrs: attrs(port, mtu), PeerName: "eth0", PeerNamespace: netlink.NsFd(fd), PeerTxQLen: -1}
+	veth.MasterIndex = br.Attrs().Index
+	if err := netlink.LinkAdd(veth); err != nil {
+		return fmt.Errorf("add veth %s: %w", port, err)
+	}
+	return bringUp(veth)
+}
+
+func attrs(name string, mtu int) netlink.LinkAttrs {
+	a := netlink.NewLinkAttrs()
+	a.Name, a.MTU = name, mtu
+	return a
+}
+
+func bringUp(link netlink.Link, addrs ...netip.Prefix) error {
+	name := link.Attrs().Name
+	for _, a := range addrs {
+		addr := &netlink.Addr{IPNet: ipNet(a)}
+		if a.Addr().Is6() {
+			addr.Flags = unix.IFA_F_NODAD
+		}
+		if err := netlink.AddrAdd(link, addr); err != nil {
+			return fmt.Errorf("add address %s to %s: %w", a, name, err)
+		}
+	}
+	if err := netlink.LinkSetUp(link); err != nil {
+		return fmt.Errorf("bring up %s: %w", name, err)
+	}
+	return nil
+}
+
+func addRoute(link netlink.Link, to netip.Prefix, via netip.Addr) error {
+	r := &netlink.Route{LinkIndex: link.Attrs().Index, Dst: ipNet(to), Gw: via.AsSlice()}
+	if err := netlink.RouteAdd(r); err != nil {
+		return fmt.Errorf("add route %s via %s dev %s: %w", to, via, link.Attrs().Name, err)
+	}
+	return nil
+}
+
+func ipNet(p netip.Prefix) *net.IPNet {
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}

@@ -1,0 +1,17 @@
+// Package netlab builds a small cluster out of network namespaces: nodes on a
+// bridged underlay, pods behind each node, plain host routes between them. It
+// moves real traffic between the pods (Flow) and watches the underlay (Capture).
+//
+//	underlay namespace:  bridge br0, a port for each node, the default gateway
+//	node namespace:      eth0 on the underlay, bridge cni0 with the pods' veths
+//	pod namespace:       eth0 on the node's cni0, default route to it
+//
+// It is called by tests, by `wgsteer lab` and by the benchmark. It knows nothing
+// of this module's other packages: what runs in a node is the caller's, by
+// Command. Nothing of it touches the network of the host; it needs root.
+//
+// A lab leaves nothing behind. Down removes it; a reaper process does when its
+// owner dies; New labs sweep up after owners whose reaper died too. Only a lab
+// that was handed on by Detach stays until somebody calls Down. What remains is
+// the empty directory /run/wgsteer-lab.
+package netlab

@@ -1,0 +1,91 @@
+package netlab
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"regexp"
+	"slices"
+)
+
+// The most that names and addresses have room for.
+const (
+	MaxNodes = 26
+	MaxPods  = 200
+)
+
+// TunnelOverhead is what a tunnel adds to a pod's packet, in bytes: 32
+// WireGuard, 8 UDP, 40 IPv6.
+const TunnelOverhead = 80
+
+// Options says how big a lab is. Its zero value is two nodes with a pod each,
+// IPv4 and IPv6.
+type Options struct {
+	// Run names the lab: 1 to 8 of a-z and 0-9; default: random. Two labs of one
+	// name cannot be up at once.
+	Run string `json:"run"`
+	// Nodes, 1 to MaxNodes; default 2.
+	Nodes int `json:"nodes"`
+	// Pods of each node, 1 to MaxPods; default 1.
+	Pods int `json:"pods"`
+	// Families are 4, 6 or both; default both.
+	Families []int `json:"families"`
+	// MTU of the underlay in bytes; default 1500.
+	MTU int `json:"mtu"`
+	// PodMTU in bytes; default: MTU - TunnelOverhead, as a CNI is configured
+	// beside a tunnel.
+	PodMTU int `json:"podMTU"`
+	// Reaper is a command that calls Reap with the lab's name, which is its last
+	// argument, and its standard input. Empty: a lab whose owner is killed stays
+	// until the next one comes up.
+	Reaper []string `json:"-"`
+}
+
+var runName = regexp.MustCompile(`^[a-z0-9]{1,8}$`)
+
+// withDefaults fills in and validates.
+func (o Options) withDefaults() (Options, error) {
+	if o.Run == "" {
+		var b [3]byte
+		_, _ = rand.Read(b[:]) // never fails: crypto/rand aborts the process instead
+		o.Run = hex.EncodeToString(b[:])
+	}
+	o.Nodes = orDefault(o.Nodes, 2)
+	o.Pods = orDefault(o.Pods, 1)
+	o.MTU = orDefault(o.MTU, 1500)
+	o.PodMTU = orDefault(o.PodMTU, o.MTU-TunnelOverhead)
+	if len(o.Families) == 0 {
+		o.Families = []int{4, 6}
+	}
+	o.Families = slices.Clone(o.Families)
+	slices.Sort(o.Families)
+
+	switch {
+	case !runName.MatchString(o.Run):
+		return o, fmt.Errorf("lab name %q: want 1 to 8 of a-z and 0-9", o.Run)
+	case o.Nodes < 1 || o.Nodes > MaxNodes:
+		return o, fmt.Errorf("%d nodes: want 1 to %d", o.Nodes, MaxNodes)
+	case o.Pods < 1 || o.Pods > MaxPods:
+		return o, fmt.Errorf("%d pods a node: want 1 to %d", o.Pods, MaxPods)
+	case len(slices.Compact(slices.Clone(o.Families))) != len(o.Families):
+		return o, fmt.Errorf("families %v: one occurs twice", o.Families)
+	case slices.ContainsFunc(o.Families, func(f int) bool { return f != 4 && f != 6 }):
+		return o, fmt.Errorf("families %v: want 4, 6 or both", o.Families)
+	}
+	least := 576 // IPv4, RFC 791
+	if slices.Contains(o.Families, 6) {
+		least = 1280 // RFC 8200
+	}
+	// veth's limits are ETH_MIN_MTU and ETH_MAX_MTU.
+	if o.PodMTU < least || o.PodMTU > o.MTU || o.MTU > 65535 {
+		return o, fmt.Errorf("MTU %d, of pods %d: want %d <= pods' <= underlay's <= 65535", o.MTU, o.PodMTU, least)
+	}
+	return o, nil
+}
+
+func orDefault(v, otherwise int) int {
+	if v == 0 {
+		return otherwise
+	}
+	return v
+}
