@@ -69,6 +69,11 @@ Exit codes: 0 it worked; 1 it failed, or what was asked about is not well;
 	root.SetOut(env.Stdout)
 	root.SetErr(env.Stderr)
 	root.AddCommand(
+		newRunCommand(env),
+		newStatusCommand(env),
+		newCheckCommand(env),
+		newKeysCommand(env),
+		newTeardownCommand(env),
 		newVersionCommand(env),
 	)
 	return root
