@@ -22,13 +22,27 @@ type buildVersion struct {
 	Modules map[string]string `json:"modules"`
 }
 
+// version is set by the linker where a build knows better than the Go tool
+// what it builds: go build -ldflags '-X main.version=v1.2.3'.
+var version string
+
 const (
 	wireguardModule = "golang.zx2c4.com/wireguard"
 	ebpfModule      = "github.com/cilium/ebpf"
 )
 
-// readVersion describes this binary. The Go tool writes what it says; without
-// that (ok is false) the version is "unknown".
+// thisVersion describes this binary.
+func thisVersion() buildVersion {
+	info, ok := debug.ReadBuildInfo()
+	v := readVersion(info, ok)
+	if version != "" {
+		v.Version = version
+	}
+	return v
+}
+
+// readVersion reads what the Go tool writes into a binary; without that (ok is
+// false) the version is "unknown".
 func readVersion(info *debug.BuildInfo, ok bool) buildVersion {
 	v := buildVersion{
 		Version:  "unknown",
@@ -72,7 +86,7 @@ func newVersionCommand(env *env) *cobra.Command {
 		Example: "  wgsteer version -o json",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			v := readVersion(debug.ReadBuildInfo())
+			v := thisVersion()
 			return out.print(env.Stdout, v, v.table)
 		},
 	}

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"time"
+
+	"github.com/wgsteer/wgsteer/dataplane"
+)
+
+// The control socket speaks HTTP with JSON. Versions are in the paths; within
+// one, fields are only ever added.
+const (
+	pathStatus = "/v1/status" // GET: statusReply
+	pathRotate = "/v1/rotate" // POST: dataplane.Rotation, beside an errorReply's error where peers did not follow
+	pathGreet  = "/v1/greet"  // POST: greetReply
+	pathReload = "/v1/reload" // POST: configurationStatus
+)
+
+// timeoutParameter of rotate and greet is how long to wait for peers, a Go
+// duration.
+const timeoutParameter = "timeout"
+
+// statusReply is what `wgsteer status -o json` prints too.
+type statusReply struct {
+	Version       string              `json:"version"` // of the daemon
+	PID           int                 `json:"pid"`
+	Configuration configurationStatus `json:"configuration"`
+	dataplane.Status
+}
+
+// configurationStatus says which configuration runs.
+type configurationStatus struct {
+	File   string    `json:"file"`
+	Loaded time.Time `json:"loaded"` // when the one that runs was
+	// Error says why the last reload was refused; "" when it was not.
+	Error string `json:"error,omitempty"`
+}
+
+// rotateReply is a rotation, and what is not right with it.
+type rotateReply struct {
+	dataplane.Rotation
+	Error string `json:"error,omitempty"`
+}
+
+// greetReply says which peers answer.
+type greetReply struct {
+	Peers  []string `json:"peers"`
+	Silent []string `json:"silent,omitempty"` // of Peers
+}
+
+// errorReply is the body of every other code than 200.
+type errorReply struct {
+	Error string `json:"error"`
+}

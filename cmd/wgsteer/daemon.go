@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/wgsteer/wgsteer/dataplane"
+)
+
+// daemon is a data plane with what a process has around it: a configuration
+// file, a control socket, metrics, a service manager.
+type daemon struct {
+	env     *env
+	log     *slog.Logger
+	level   *slog.LevelVar
+	plane   *dataplane.DataPlane
+	version buildVersion
+
+	mu          sync.Mutex // guards what follows; held during a reload
+	config      configuration
+	loaded      time.Time
+	reloadError error
+}
+
+// newDaemon makes what config says; it starts nothing.
+func newDaemon(env *env, config configuration) (*daemon, error) {
+	d := &daemon{env: env, level: new(slog.LevelVar), config: config, loaded: time.Now(), version: thisVersion()}
+	d.level.Set(logLevel(config.Log, env.Getenv))
+	d.log = newLogger(env.Stderr, config.Log, d.level)
+	var err error
+	if d.plane, err = dataplane.New(config.plane(d.log)); err != nil {
+		return nil, usageError{err}
+	}
+	return d, nil
+}
+
+// run serves until ctx ends or the data plane does. It holds the interface's
+// lock meanwhile.
+func (d *daemon) run(ctx context.Context) (err error) {
+	lock, err := takeLock(d.config)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, lock.release()) }()
+	control, err := listenControl(ctx, d.config)
+	if err != nil {
+		return err
+	}
+	defer control.Close()
+	scrapes, err := d.listenMetrics(ctx)
+	if err != nil {
+		return err
+	}
+	if scrapes != nil {
+		defer scrapes.Close()
+	}
+	d.log.Info("starting", "version", d.version.Version, "config", d.config.File, "node", d.config.Plane.Node, "interface", d.config.Plane.Interface)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		if err := d.plane.Run(ctx); err != nil {
+			return err
+		}
+		return errEnded // so that the others end too
+	})
+	g.Go(func() error { return d.serve(ctx, control, controlHandler(d)) })
+	if scrapes != nil {
+		g.Go(func() error { return d.serveMetrics(ctx, scrapes) })
+	}
+	g.Go(func() error { return d.notify(ctx) })
+	g.Go(func() error { return d.followHangups(ctx) })
+	if err := g.Wait(); !errors.Is(err, errEnded) {
+		return err
+	}
+	d.log.Info("stopped; the guard stays: packets between pods of different nodes are dropped until the next start or `wgsteer teardown`")
+	return nil
+}
+
+// errEnded ends the daemon's tasks after the data plane ended as it should.
+var errEnded = errors.New("the data plane ended")
+
+// serve answers until ctx ends, then lets requests end for a moment.
+func (d *daemon) serve(ctx context.Context, l net.Listener, handler http.Handler) error {
+	server := &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 5 * time.Second,
+		ErrorLog:          slog.NewLogLogger(d.log.Handler(), slog.LevelDebug),
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(l) }()
+	select {
+	case err := <-ended:
+		return fmt.Errorf("serve on %s: %w", l.Addr(), err)
+	case <-ctx.Done():
+	}
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	if err := server.Shutdown(grace); err != nil {
+		_ = server.Close() // its listener is closed already, its connections are cut
+	}
+	<-ended
+	return nil
+}
+
+// status is what the control socket and the status verb tell.
+func (d *daemon) status() statusReply {
+	return statusReply{
+		Version:       d.version.Version,
+		PID:           os.Getpid(),
+		Configuration: d.configuration(),
+		Status:        d.plane.Status(),
+	}
+}

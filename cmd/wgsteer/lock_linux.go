@@ -1,0 +1,85 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// alreadyRunning says that another process holds the lock of an interface.
+type alreadyRunning struct {
+	Interface string
+	PID       int // 0 when unknown
+}
+
+func (e alreadyRunning) Error() string {
+	who := "another process"
+	if e.PID != 0 {
+		who = "process " + strconv.Itoa(e.PID)
+	}
+	return fmt.Sprintf("wgsteer already runs for interface %s, as %s; stop that first, with `systemctl stop wgsteer` or a SIGTERM", e.Interface, who)
+}
+
+// runLock is held by whoever may change what belongs to an interface: the
+// daemon while it runs, and the verbs that need it not to. The kernel drops it
+// with the process, so that a killed daemon leaves nothing to clean up: who
+// holds the lock knows that a socket beside it is stale.
+type runLock struct{ f *os.File }
+
+// takeLock makes runDir and locks c's interface in it. The error is an
+// alreadyRunning when somebody else holds it.
+func takeLock(c configuration) (*runLock, error) {
+	path := c.lockPath()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, fmt.Errorf("make the run directory: %w", err)
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open the lock file: %w", err)
+	}
+	switch err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); {
+	case errors.Is(err, unix.EWOULDBLOCK):
+		pid := readPID(f)
+		return nil, errors.Join(alreadyRunning{c.Plane.Interface, pid}, f.Close())
+	case err != nil:
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), f.Close())
+	}
+	l := &runLock{f}
+	if err := l.writePID(); err != nil {
+		return nil, errors.Join(err, l.release())
+	}
+	return l, nil
+}
+
+// writePID tells others, for their messages, who holds the lock.
+func (l *runLock) writePID() error {
+	if err := l.f.Truncate(0); err != nil {
+		return fmt.Errorf("empty the lock file: %w", err)
+	}
+	if _, err := l.f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0); err != nil {
+		return fmt.Errorf("write the lock file: %w", err)
+	}
+	return nil
+}
+
+func readPID(f *os.File) int {
+	b, err := io.ReadAll(io.LimitReader(f, 32))
+	if err != nil {
+		return 0
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil {
+		return 0
+	}
+	return pid
+}
+
+// release unlocks. The file stays: removing it would let two processes lock
+// two files of one name.
+func (l *runLock) release() error { return l.f.Close() }

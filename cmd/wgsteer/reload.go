@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// configuration says which configuration runs. During a reload it waits.
+func (d *daemon) configuration() configurationStatus {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s := configurationStatus{File: d.config.File, Loaded: d.loaded}
+	if d.reloadError != nil {
+		s.Error = d.reloadError.Error()
+	}
+	return s
+}
+
+// reload reads the configuration file again and makes it so. On error nothing
+// has changed but the status, which tells it.
+func (d *daemon) reload() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	next, err := loadConfig(d.env, d.config.File)
+	if err == nil {
+		err = unchangeable(d.config, next)
+	}
+	if err == nil {
+		err = d.plane.Reload(next.plane(d.log))
+	}
+	if d.reloadError = err; err != nil {
+		return fmt.Errorf("the running configuration stays: %w", err)
+	}
+	d.config, d.loaded = next, time.Now()
+	d.level.Set(logLevel(next.Log, d.env.Getenv))
+	return nil
+}
+
+// unchangeable refuses what the process holds open. What the data plane cannot
+// change it refuses itself.
+func unchangeable(old, next configuration) error {
+	format := func(json bool) string {
+		if json {
+			return "json"
+		}
+		return "text"
+	}
+	var errs []error
+	for _, f := range []struct{ name, old, next string }{
+		{"runDir", old.RunDir, next.RunDir},
+		{"source.directory", old.Directory, next.Directory},
+		{"metrics", old.Metrics, next.Metrics},
+		{"log.format", format(old.Log.JSON), format(next.Log.JSON)},
+	} {
+		if f.old != f.next {
+			errs = append(errs, fmt.Errorf("%s: %s: %q cannot take the place of %q while running; restart the daemon", next.File, f.name, f.next, f.old))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// followHangups reloads at each SIGHUP, and tells the service manager.
+func (d *daemon) followHangups(ctx context.Context) error {
+	hangups, stop := d.env.Signals(unix.SIGHUP)
+	defer stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-hangups:
+		}
+		d.tell(reloading(monotonicNow()))
+		if err := d.reload(); err != nil {
+			d.log.Error("reload", "error", err) // success the data plane logs
+		}
+		d.tell(notifyReady)
+	}
+}

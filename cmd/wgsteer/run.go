@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+)
+
+func newRunCommand(env *env) *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Run the data plane of this node, as a daemon in the foreground",
+		Long: `Run the data plane of this node until SIGTERM or SIGINT; a second signal ends it
+at once. SIGHUP reads the configuration file again; one that is wrong changes
+nothing. The log goes to standard error; LOG_LEVEL (verbose, error, silent)
+overrides the configured level.
+
+What keeps plaintext from leaving stays in the kernel when the daemon ends:
+'wgsteer teardown' removes it.`,
+		Example: "  wgsteer run --config /etc/wgsteer/config.yaml",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			config, err := loadConfig(env, file)
+			if err != nil {
+				return err
+			}
+			// A reload, and whoever reads the status, finds it from anywhere.
+			if config.File, err = filepath.Abs(file); err != nil {
+				return fmt.Errorf("find the configuration file: %w", err)
+			}
+			d, err := newDaemon(env, config)
+			if err != nil {
+				return err
+			}
+			return d.runUntilSignalled(cmd.Context())
+		},
+	}
+	configFlag(cmd, &file)
+	return cmd
+}
+
+// runUntilSignalled stops at the first signal and gives up at the second, even
+// where something hangs: the process ends then.
+func (d *daemon) runUntilSignalled(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	signals, stop := d.env.Signals(unix.SIGTERM, os.Interrupt)
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- d.run(ctx) }()
+	for {
+		select {
+		case err := <-ended:
+			return err
+		case s := <-signals:
+			if ctx.Err() != nil {
+				return errors.New("ended at once by a second signal")
+			}
+			d.log.Info("stopping; a second signal ends it at once", "signal", s)
+			cancel()
+		}
+	}
+}
+
+// configFlag adds --config.
+func configFlag(cmd *cobra.Command, file *string) {
+	cmd.Flags().StringVar(file, "config", defaultConfigFile, "the configuration file")
+	// The flag was defined a line above: the one error there is cannot happen.
+	_ = cmd.MarkFlagFilename("config", "yaml", "yml")
+}
