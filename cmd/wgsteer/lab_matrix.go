@@ -31,6 +31,8 @@ func (c *labCellFlows) String() string {
 	switch {
 	case c == nil:
 		return "-"
+	case c.failed > 0 && c.ok == 0:
+		return "FAIL"
 	case c.failed > 0:
 		return fmt.Sprintf("%d/%d FAIL", c.failed, c.ok+c.failed)
 	default:

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/wgsteer/wgsteer/internal/netlab"
 	"github.com/wgsteer/wgsteer/wgkey"
 )
 
@@ -23,6 +24,8 @@ type labReport struct {
 	Pods int `json:"podsPerNode"`
 	// Logs is the directory of the daemons' logs, where they were kept.
 	Logs string `json:"logs,omitempty"`
+	// Kept describes the lab if it was left running.
+	Kept *labStatus `json:"kept,omitempty"`
 }
 
 // labNode is a node of the lab, as its own daemon describes it.
@@ -41,11 +44,14 @@ type labFlow struct {
 	Protocol string `json:"protocol"` // "tcp", "udp" or "icmp"
 	Family   int    `json:"family"`   // 4 or 6
 	OK       bool   `json:"ok"`
-	// RTTMs is the smallest round trip seen, in milliseconds.
+	// RTTMs is how long a round trip takes, in milliseconds: the median of
+	// several, or of TCP the handshake.
 	RTTMs float64 `json:"rttMs"`
 	// Bytes of payload that came through and back unchanged.
 	Bytes uint64 `json:"bytes"`
-	Error string `json:"error,omitempty"`
+	// Resent counts UDP and ICMP requests that had to be sent again.
+	Resent int    `json:"resent,omitempty"`
+	Error  string `json:"error,omitempty"`
 }
 
 // labWire is what the captures on the underlay saw. The control ran over the
@@ -55,6 +61,10 @@ type labWire struct {
 	PlaintextPodPackets uint64 `json:"plaintextPodPackets"`
 	// LostPackets are those that the capture itself had no room for.
 	LostPackets uint64 `json:"lostPackets"`
+	// MalformedPackets claim to be IP but are not, and may be anything.
+	MalformedPackets uint64 `json:"malformedPackets"`
+	// Plaintext describes the first few packets of PlaintextPodPackets.
+	Plaintext []string `json:"plaintext,omitempty"`
 
 	ControlWireGuardPackets    uint64 `json:"controlWireguardPackets"`
 	ControlPlaintextPodPackets uint64 `json:"controlPlaintextPodPackets"`
@@ -74,7 +84,7 @@ func judgeLab(r labReport, wantFlows int) []string {
 	var why []string
 	fail := func(format string, args ...any) { why = append(why, fmt.Sprintf(format, args...)) }
 
-	if bad := len(r.failedFlows()); bad > 0 {
+	if bad := len(failedLabFlows(r.Flows)); bad > 0 {
 		fail("%d of %d flows failed", bad, len(r.Flows))
 	}
 	if len(r.Flows) != wantFlows || wantFlows == 0 {
@@ -89,16 +99,36 @@ func judgeLab(r labReport, wantFlows int) []string {
 	if n := r.Wire.LostPackets; n > 0 {
 		fail("the capture lost %s, so it may have missed plaintext", count(n, "packet"))
 	}
+	if n := r.Wire.MalformedPackets; n > 0 {
+		fail("%s could not be parsed, and may be anything", count(n, "packet"))
+	}
 	if r.Wire.ControlPlaintextPodPackets == 0 {
 		fail("the control saw no plaintext with the data plane off, so the capture proves nothing")
 	}
 	return why
 }
 
-// failedFlows are the flows that are not ok, in order.
-func (r labReport) failedFlows() []labFlow {
-	return slices.DeleteFunc(slices.Clone(r.Flows), func(f labFlow) bool { return f.OK })
+// failedLabFlows are the flows that are not ok, in order.
+func failedLabFlows(flows []labFlow) []labFlow {
+	return slices.DeleteFunc(slices.Clone(flows), func(f labFlow) bool { return f.OK })
 }
+
+// labWireOf puts together what the two captures saw.
+func labWireOf(control, wire netlab.Wire) labWire {
+	return labWire{
+		WireGuardPackets:           wire.WireGuard.Frames,
+		PlaintextPodPackets:        plaintextFrames(wire),
+		LostPackets:                wire.Lost,
+		MalformedPackets:           wire.Malformed.Frames,
+		Plaintext:                  wire.Plaintext,
+		ControlWireGuardPackets:    control.WireGuard.Frames,
+		ControlPlaintextPodPackets: plaintextFrames(control),
+		ControlLostPackets:         control.Lost,
+	}
+}
+
+// plaintextFrames counts what can be read of pods, whoever they talk to.
+func plaintextFrames(w netlab.Wire) uint64 { return w.PlaintextPod.Frames + w.PlaintextPodNode.Frames }
 
 // took is the time of all steps.
 func (r labReport) took() time.Duration {

@@ -29,21 +29,26 @@ func (t labTable) write(r labReport) error {
 		t.flows(&b, r)
 		t.wire(&b, r.Wire)
 	}
-	t.steps(&b, r)
+	if len(r.Steps) > 1 { // else it did not get past checking
+		t.steps(&b, r)
+	}
 	if r.Logs != "" {
-		fmt.Fprintf(&b, "%s are kept in %s\n\n", t.paint(bold, "Logs"), r.Logs)
+		fmt.Fprintf(&b, "%s are kept in %s\n\n", paint(t.colour, bold, "Logs"), r.Logs)
+	}
+	if r.Kept != nil {
+		r.Kept.hints(&b, t.colour)
 	}
 	if r.OK {
-		fmt.Fprintln(&b, t.paint(green, "demo: ok"))
+		fmt.Fprintln(&b, paint(t.colour, green, "demo: ok"))
 	} else {
-		fmt.Fprintln(&b, t.paint(red, "demo: failed: "+strings.Join(r.Failures, "; ")))
+		fmt.Fprintln(&b, paint(t.colour, red, "demo: failed: "+strings.Join(r.Failures, "; ")))
 	}
 	_, err := io.WriteString(t.w, b.String())
 	return err
 }
 
 func (t labTable) nodes(b *strings.Builder, r labReport) {
-	fmt.Fprintf(b, "%s with %s each\n\n", t.paint(bold, count(len(r.Nodes), "node")), count(r.Pods, "pod"))
+	fmt.Fprintf(b, "%s with %s each\n\n", paint(t.colour, bold, count(len(r.Nodes), "node")), count(r.Pods, "pod"))
 	rows := [][]string{{"NODE", "BACKEND", "INTERFACE", "PUBLIC KEY"}}
 	for _, n := range r.Nodes {
 		rows = append(rows, []string{n.Name, n.Backend, n.Interface, n.PublicKey.String()})
@@ -55,7 +60,7 @@ func (t labTable) nodes(b *strings.Builder, r labReport) {
 // protocol and family, and in it the median round trip between their pods.
 func (t labTable) flows(b *strings.Builder, r labReport) {
 	kinds, pairs, cells := labMatrix(r.Flows)
-	fmt.Fprintf(b, "%s between their pods; round trip in ms, median of the pods\n\n", t.paint(bold, count(len(r.Flows), "flow")))
+	fmt.Fprintf(b, "%s between pods of different nodes; round trip in ms\n\n", paint(t.colour, bold, count(len(r.Flows), "flow")))
 	head := []string{"FROM", "TO"}
 	for _, k := range kinds {
 		head = append(head, strings.ToUpper(k.protocol)+"/IPv"+strconv.Itoa(k.family))
@@ -74,13 +79,13 @@ func (t labTable) flows(b *strings.Builder, r labReport) {
 	for _, f := range r.Flows {
 		bytes += f.Bytes
 	}
-	failed := r.failedFlows()
+	failed := failedLabFlows(r.Flows)
 	fmt.Fprintf(b, "  %d of %d ok, %s echoed unchanged\n\n", len(r.Flows)-len(failed), len(r.Flows), byteSize(bytes))
 	if len(failed) == 0 {
 		return
 	}
 	for _, f := range failed[:min(len(failed), maxFailedFlows)] {
-		fmt.Fprintf(b, "  %s %s -> %s %s/IPv%d: %s\n", t.paint(red, "failed"), f.From, f.To, f.Protocol, f.Family, f.Error)
+		fmt.Fprintf(b, "  %s %s\n", paint(t.colour, red, "failed"), f.Error)
 	}
 	if more := len(failed) - maxFailedFlows; more > 0 {
 		fmt.Fprintf(b, "  and %d more; -o json has them all\n", more)
@@ -89,7 +94,7 @@ func (t labTable) flows(b *strings.Builder, r labReport) {
 }
 
 func (t labTable) wire(b *strings.Builder, w labWire) {
-	fmt.Fprintf(b, "%s between the nodes, as captured during the same flows\n\n", t.paint(bold, "The wire"))
+	fmt.Fprintf(b, "%s between the nodes, as captured during the same flows\n\n", paint(t.colour, bold, "The wire"))
 	n := func(v uint64) string { return strconv.FormatUint(v, 10) }
 	columns(b, [][]string{
 		{"PACKETS", "WITHOUT WGSTEER", "WITH WGSTEER"},
@@ -97,17 +102,20 @@ func (t labTable) wire(b *strings.Builder, w labWire) {
 		{"WireGuard packets", n(w.ControlWireGuardPackets), n(w.WireGuardPackets)},
 		{"lost by the capture", n(w.ControlLostPackets), n(w.LostPackets)},
 	}, 1)
+	if len(w.Plaintext) > 0 {
+		for _, p := range w.Plaintext {
+			fmt.Fprintf(b, "  %s %s\n", paint(t.colour, red, "plaintext"), p)
+		}
+		fmt.Fprintln(b)
+	}
 }
 
 func (t labTable) steps(b *strings.Builder, r labReport) {
-	if len(r.Steps) == 0 {
-		return
-	}
 	names, times := make([]string, len(r.Steps)), make([]string, len(r.Steps))
 	for i, s := range r.Steps {
 		names[i], times[i] = strings.ToUpper(s.Name), fmt.Sprintf("%.1f", s.Seconds)
 	}
-	fmt.Fprintf(b, "%s %.1f s\n\n", t.paint(bold, "Took"), r.took().Seconds())
+	fmt.Fprintf(b, "%s %.1f s\n\n", paint(t.colour, bold, "Took"), r.took().Seconds())
 	columns(b, [][]string{names, times}, 0)
 }
 
@@ -117,13 +125,6 @@ const (
 	red   = "31"
 	green = "32"
 )
-
-func (t labTable) paint(sgr, s string) string {
-	if !t.colour {
-		return s
-	}
-	return "\x1b[" + sgr + "m" + s + "\x1b[0m"
-}
 
 // columns writes rows indented and aligned, the columns from right on to the
 // right, and an empty line.

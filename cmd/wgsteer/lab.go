@@ -1,0 +1,223 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/wgsteer/wgsteer/internal/netlab"
+)
+
+// defaultLabName is what a lab is called that nobody named.
+const defaultLabName = "demo"
+
+// labShape is what a lab should be.
+type labShape struct {
+	name     string
+	nodes    int
+	pods     int   // of each node
+	families []int // 4 and 6
+}
+
+// labNames is netlab's rule; the names of interfaces and directories set it.
+var labNames = regexp.MustCompile(`^[a-z0-9]{1,8}$`)
+
+// validate names the flag and the value that is wrong.
+func (s labShape) validate() error {
+	switch {
+	case !labNames.MatchString(s.name):
+		return fmt.Errorf("--name %q: 1 to 8 lower-case letters and digits are needed", s.name)
+	case s.nodes < 2 || s.nodes > netlab.MaxNodes:
+		return fmt.Errorf("--nodes %d: 2 to %d are needed", s.nodes, netlab.MaxNodes)
+	case s.pods < 1 || s.pods > netlab.MaxPods:
+		return fmt.Errorf("--pods %d: 1 to %d are needed", s.pods, netlab.MaxPods)
+	case len(s.families) == 0:
+		return errors.New("--family is empty: 4, 6 or 4,6 is needed")
+	}
+	for i, f := range s.families {
+		if f != 4 && f != 6 || slices.Contains(s.families[:i], f) {
+			return fmt.Errorf("--family %s: 4, 6 or 4,6 is needed", strings.Trim(fmt.Sprint(s.families), "[]"))
+		}
+	}
+	return nil
+}
+
+func (s *labShape) addFlags(cmd *cobra.Command) {
+	cmd.Flags().IntVar(&s.nodes, "nodes", 3, "how many nodes")
+	cmd.Flags().IntVar(&s.pods, "pods", 2, "how many pods a node")
+	cmd.Flags().IntSliceVar(&s.families, "family", []int{4, 6}, "IP versions of nodes and pods")
+}
+
+// newLabCommand makes the lab verbs. Their nodes run this very binary.
+func newLabCommand(env *env) *cobra.Command {
+	return lab{env: env, executable: os.Executable}.command()
+}
+
+// lab is what the lab verbs share; the shape's name is set by their flag.
+type lab struct {
+	env        *env
+	executable func() (string, error) // the daemons' binary
+	// adjust changes the configuration of each daemon before it is written;
+	// tests break labs with it. Nil changes nothing.
+	adjust func(*labDaemon)
+}
+
+func (l lab) command() *cobra.Command {
+	var name string
+	cmd := &cobra.Command{
+		Use:   "lab",
+		Short: "Nodes and pods in network namespaces of this machine: prove it here, try it out",
+		Long: `A lab is a small cluster on this machine: nodes and pods are network namespaces,
+a bridge is the network between the nodes, and each node runs this very binary
+as its daemon. It needs root and touches nothing outside its own namespaces but
+its directories /run/wgsteer-lab and /sys/fs/bpf/wgsteer-lab-NAME, and sockets
+in /var/run/wireguard.`,
+		Example: `  wgsteer lab run                                     # start, prove, stop
+  wgsteer lab up                                      # one that stays
+  wgsteer lab exec node-a/pod-1 -- ping -c 3 10.244.2.2
+  wgsteer lab down`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.PersistentFlags().StringVar(&name, "name", defaultLabName, "the lab's name; labs of different names live side by side")
+	cmd.AddCommand(l.runCommand(&name), l.upCommand(&name), l.statusCommand(&name), l.execCommand(&name), l.downCommand(&name), l.reapCommand())
+	return cmd
+}
+
+func (l lab) runCommand(name *string) *cobra.Command {
+	var shape labShape
+	var keep bool
+	var out output
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Start a lab, prove that its pods talk through WireGuard alone, stop it",
+		Long: `Run starts nodes and pods, lets every pair of nodes' pods talk while the wire
+between the nodes is captured, and stops all of it. It does so twice: first
+without wgsteer, a control that has to see plaintext; then with it, when every
+flow has to work with nothing but WireGuard on the wire.`,
+		Example: `  wgsteer lab run
+  wgsteer lab run --nodes 5 --family 6 -o json
+  wgsteer lab run --keep                 # and look around in it afterwards`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			shape.name = *name
+			if err := shape.validate(); err != nil {
+				return usageError{err}
+			}
+			return l.interruptible(cmd.Context(), func(ctx context.Context) error {
+				return l.run(ctx, shape, keep, &out)
+			})
+		},
+	}
+	shape.addFlags(cmd)
+	cmd.Flags().BoolVar(&keep, "keep", false, "leave the lab running afterwards, whether it worked or not")
+	out.addFlag(cmd)
+	return cmd
+}
+
+func (l lab) upCommand(name *string) *cobra.Command {
+	var shape labShape
+	var out output
+	cmd := &cobra.Command{
+		Use:     "up",
+		Short:   "Start a lab that stays, and say how to use it",
+		Example: "  wgsteer lab up --nodes 2 --pods 1",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			shape.name = *name
+			if err := shape.validate(); err != nil {
+				return usageError{err}
+			}
+			return l.interruptible(cmd.Context(), func(ctx context.Context) error {
+				return l.up(ctx, shape, &out)
+			})
+		},
+	}
+	shape.addFlags(cmd)
+	out.addFlag(cmd)
+	return cmd
+}
+
+func (l lab) statusCommand(name *string) *cobra.Command {
+	var out output
+	cmd := &cobra.Command{
+		Use:     "status",
+		Short:   "Say what a lab consists of and how to use it",
+		Example: "  wgsteer lab status -o json",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return l.status(cmd.Context(), *name, &out) },
+	}
+	out.addFlag(cmd)
+	return cmd
+}
+
+func (l lab) execCommand(name *string) *cobra.Command {
+	return &cobra.Command{
+		Use:   "exec NODE|NODE/POD -- COMMAND [ARGUMENT...]",
+		Short: "Run a command in the network namespace of a node or a pod",
+		Long: `Exec runs a command in the network namespace of a node or a pod; everything else,
+files and processes, is this machine's. Its exit status is the command's.`,
+		Example: `  wgsteer lab exec node-a -- ip route
+  wgsteer lab exec node-a/pod-1 -- ping -c 3 10.244.2.2`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) < 2 || cmd.ArgsLenAtDash() != 1 {
+				return errors.New("a node or a pod, --, and a command are needed")
+			}
+			return nil
+		},
+		RunE: func(_ *cobra.Command, args []string) error { return l.exec(*name, args[0], args[1:], os.Environ()) },
+	}
+}
+
+func (l lab) downCommand(name *string) *cobra.Command {
+	return &cobra.Command{
+		Use:     "down",
+		Short:   "End a lab and remove what is left of it",
+		Example: "  wgsteer lab down",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return l.down(cmd.Context(), *name) },
+	}
+}
+
+// reapVerb removes a lab when the wgsteer that owns it has died.
+const reapVerb = "reap"
+
+func (l lab) reapCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     reapVerb + " NAME",
+		Short:   "Wait for the end of standard input, then remove a lab",
+		Example: "  wgsteer lab reap demo < PIPE",
+		Hidden:  true,
+		Args:    cobra.ExactArgs(1),
+		RunE:    func(_ *cobra.Command, args []string) error { return netlab.Reap(args[0], l.env.Stdin) },
+	}
+}
+
+// interruptible runs do until it returns. The first signal ends its context, and
+// it cleans up; a second one ends this process, and the reaper cleans up.
+func (l lab) interruptible(ctx context.Context, do func(context.Context) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	signals, stop := l.env.Signals(unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
+	finished, watched := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(watched)
+		defer stop()
+		select {
+		case s := <-signals:
+			cancel(fmt.Errorf("ended by a signal (%s)", s))
+		case <-finished:
+		}
+	}()
+	err := do(ctx)
+	close(finished)
+	<-watched
+	return err
+}

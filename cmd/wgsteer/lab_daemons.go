@@ -1,0 +1,224 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/wgsteer/wgsteer/dataplane"
+	"github.com/wgsteer/wgsteer/internal/netlab"
+)
+
+const (
+	// labReadyWithin bounds the way from the start of the daemons to sessions
+	// between all of them; alone on a machine it takes one or two seconds.
+	labReadyWithin = 60 * time.Second
+	// labStopWithin is how long a daemon may take to stop when asked to.
+	labStopWithin = 10 * time.Second
+	// labPoll is how often a daemon is asked whether it is ready.
+	labPoll = 50 * time.Millisecond
+)
+
+// labNodes runs the daemons of a lab that is up.
+type labNodes struct {
+	lab
+	net *netlab.Lab
+	// started are the daemons that this process started, by node; those of a
+	// lab found by name are not in it.
+	started map[string]*labProcess
+}
+
+// start starts a daemon on each node; they outlive this process.
+func (n *labNodes) start() error {
+	binary, err := n.executable()
+	if err != nil {
+		return fmt.Errorf("find this very binary: %w", err)
+	}
+	n.started = map[string]*labProcess{}
+	for _, node := range n.net.Nodes {
+		d := labDaemonOf(n.net, node)
+		if n.adjust != nil {
+			n.adjust(&d)
+		}
+		text, err := d.text()
+		if err != nil {
+			return err
+		}
+		config := labConfigFile(n.net, node)
+		if err := os.WriteFile(config, text, 0o600); err != nil {
+			return fmt.Errorf("write the configuration of %s: %w", node.Name, err)
+		}
+		log, err := os.OpenFile(labLogFile(n.net, node), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+		if err != nil {
+			return fmt.Errorf("open the log of %s: %w", node.Name, err)
+		}
+		// Without a deadline: the daemon must not end with this context.
+		cmd := node.Command(context.Background(), binary, "run", "--config", config)
+		cmd.Stdout, cmd.Stderr = log, log
+		n.started[node.Name], err = startLabProcess(cmd.Cmd, cmd.Start)
+		log.Close()
+		if err != nil {
+			return fmt.Errorf("start the daemon of %s: %w", node.Name, err)
+		}
+	}
+	return nil
+}
+
+// await waits until each daemon is ready and has a session with every other.
+// It returns the nodes as their daemons describe them.
+func (n *labNodes) await(ctx context.Context, counter *labCounter) ([]labNode, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, labReadyWithin, fmt.Errorf("not ready within %v", labReadyWithin))
+	defer cancel()
+	nodes := make([]labNode, len(n.net.Nodes))
+	poll := time.NewTicker(labPoll)
+	defer poll.Stop()
+	for i, node := range n.net.Nodes {
+		counter.set(i, len(nodes))
+		for {
+			reply, missing, err := n.ask(ctx, node)
+			if err != nil {
+				return nil, err
+			}
+			if missing == "" {
+				nodes[i] = labNode{node.Name, string(reply.Backend), reply.PublicKey, reply.Interface}
+				break
+			}
+			select {
+			case <-poll.C:
+			case <-ctx.Done():
+				return nil, fmt.Errorf("wait for the daemon of %s, where %s: %w", node.Name, missing, context.Cause(ctx))
+			}
+		}
+	}
+	counter.set(len(nodes), len(nodes))
+	return nodes, nil
+}
+
+// ask looks how far the daemon of a node is; missing says what is to come. It
+// is an error if the daemon has ended.
+func (n *labNodes) ask(ctx context.Context, node *netlab.Node) (reply statusReply, missing string, err error) {
+	if p := n.started[node.Name]; p != nil {
+		if ended, err := p.ended(0); err != nil || ended {
+			return reply, "", errors.Join(fmt.Errorf("the daemon of %s has ended; it said: %s", node.Name, lastLine(labLogFile(n.net, node))), err)
+		}
+	}
+	client, err := n.client(node)
+	if err != nil {
+		return reply, "", err
+	}
+	reply, err = client.status(ctx)
+	if err != nil {
+		return reply, err.Error(), nil
+	}
+	return reply, labMissing(reply.Status, len(n.net.Nodes)-1), nil
+}
+
+// labMissing says what a data plane lacks to talk with that many peers, "" when
+// it lacks nothing.
+func labMissing(s dataplane.Status, peers int) string {
+	if s.State != dataplane.Ready {
+		return strings.Join(append([]string{"it is " + string(s.State)}, s.Reasons...), ": ")
+	}
+	if len(s.Peers) != peers {
+		return fmt.Sprintf("it knows %d of %s", len(s.Peers), count(peers, "peer"))
+	}
+	for _, p := range s.Peers {
+		if p.LastHandshake.IsZero() {
+			return "there is no session with " + p.Name
+		}
+	}
+	return ""
+}
+
+// client talks to the daemon of a node. The error is an fs.ErrNotExist where
+// there never was one.
+func (n *labNodes) client(node *netlab.Node) (*controlClient, error) {
+	file := labConfigFile(n.net, node)
+	if _, err := os.Stat(file); err != nil {
+		return nil, err
+	}
+	config, err := loadConfig(n.env, file)
+	if err != nil {
+		return nil, err
+	}
+	return newControlClient(config), nil
+}
+
+// stop stops the daemons, all at once, and has each node's teardown remove, and
+// prove that it did, what a daemon leaves in the kernel.
+func (n *labNodes) stop(ctx context.Context) error {
+	var g errgroup.Group
+	errs := make([]error, len(n.net.Nodes))
+	for i, node := range n.net.Nodes {
+		if _, err := n.client(node); errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		g.Go(func() error {
+			errs[i] = errors.Join(n.stopDaemon(ctx, node), n.teardown(ctx, node))
+			return nil
+		})
+	}
+	_ = g.Wait() // all are heard out: the errors are in errs
+	n.started = nil
+	return errors.Join(errs...)
+}
+
+func (n *labNodes) stopDaemon(ctx context.Context, node *netlab.Node) error {
+	p := n.started[node.Name]
+	if p == nil {
+		var err error
+		if p, err = n.find(ctx, node); p == nil {
+			return err
+		}
+	}
+	err := p.stop(ctx, labStopWithin)
+	if err != nil {
+		err = fmt.Errorf("stop the daemon of %s: %w", node.Name, err)
+	}
+	return errors.Join(err, p.close())
+}
+
+// find finds the daemon of a node by its control socket, nil if none answers.
+func (n *labNodes) find(ctx context.Context, node *netlab.Node) (*labProcess, error) {
+	client, err := n.client(node)
+	if err != nil {
+		return nil, err
+	}
+	reply, err := client.status(ctx)
+	if errors.Is(err, errNoDaemon) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	p, err := openLabProcess(reply.PID)
+	if err != nil {
+		return nil, err
+	}
+	// If it still answers, the descriptor is its own and not a successor's.
+	again, err := client.status(ctx)
+	if err != nil || again.PID != reply.PID {
+		return nil, errors.Join(fmt.Errorf("the daemon of %s ended by itself just now", node.Name), err, p.close())
+	}
+	return p, nil
+}
+
+func (n *labNodes) teardown(ctx context.Context, node *netlab.Node) error {
+	binary, err := n.executable()
+	if err != nil {
+		return fmt.Errorf("find this very binary: %w", err)
+	}
+	var out strings.Builder
+	cmd := node.Command(ctx, binary, "teardown", "--config", labConfigFile(n.net, node))
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("tear down %s: %w: %s", node.Name, err, oneLine(out.String()))
+	}
+	return nil
+}
