@@ -19,11 +19,11 @@ func CheckName(name string) error {
 	case name == "":
 		return errors.New("a node needs a name")
 	case len(name) > MaxName:
-		return fmt.Errorf("%s has %d characters; a node's name has at most %d", quote(name), len(name), MaxName)
+		return fmt.Errorf("%s has %d characters; a node's name has at most %d", Quote(name), len(name), MaxName)
 	case strings.Trim(name[:1], alnum) != "":
-		return fmt.Errorf("%s: a node's name begins with a letter or a digit", quote(name))
+		return fmt.Errorf("%s: a node's name begins with a letter or a digit", Quote(name))
 	case strings.Trim(name, alnum+"._-") != "":
-		return fmt.Errorf("%s: a node's name has only letters, digits, '.', '_' and '-'", quote(name))
+		return fmt.Errorf("%s: a node's name has only letters, digits, '.', '_' and '-'", Quote(name))
 	}
 	return nil
 }
@@ -33,16 +33,16 @@ func CheckName(name string) error {
 func ParseEndpoint(s string) (netip.AddrPort, error) {
 	ep, err := netip.ParseAddrPort(s)
 	if err != nil {
-		return ep, fmt.Errorf("%s is not an IP address and port such as 192.0.2.1:51871 or [2001:db8::1]:51871; host names are not looked up", quote(s))
+		return ep, fmt.Errorf("%s is not an IP address and port such as 192.0.2.1:51871 or [2001:db8::1]:51871; host names are not looked up", Quote(s))
 	}
 	if ep.Port() == 0 {
-		return netip.AddrPort{}, fmt.Errorf("%s: port 0 cannot be reached", quote(s))
+		return netip.AddrPort{}, fmt.Errorf("%s: port 0 cannot be reached", Quote(s))
 	}
 	if ep.Addr().Is4In6() {
-		return netip.AddrPort{}, fmt.Errorf("%s is IPv4 in the form of IPv6; write %s", quote(s), netip.AddrPortFrom(ep.Addr().Unmap(), ep.Port()))
+		return netip.AddrPort{}, fmt.Errorf("%s is IPv4 in the form of IPv6; write %s", Quote(s), netip.AddrPortFrom(ep.Addr().Unmap(), ep.Port()))
 	}
 	if why := notUnicast(ep.Addr()); why != "" {
-		return netip.AddrPort{}, fmt.Errorf("%s: %s", quote(s), why)
+		return netip.AddrPort{}, fmt.Errorf("%s: %s", Quote(s), why)
 	}
 	return ep, nil
 }
@@ -51,10 +51,10 @@ func ParseEndpoint(s string) (netip.AddrPort, error) {
 func ParseNodeIP(s string) (netip.Addr, error) {
 	ip, err := netip.ParseAddr(s)
 	if err != nil {
-		return ip, fmt.Errorf("%s is not an IP address", quote(s))
+		return ip, fmt.Errorf("%s is not an IP address", Quote(s))
 	}
 	if ip.Is4In6() {
-		return netip.Addr{}, fmt.Errorf("%s is IPv4 in the form of IPv6; write %s", quote(s), ip.Unmap())
+		return netip.Addr{}, fmt.Errorf("%s is IPv4 in the form of IPv6; write %s", Quote(s), ip.Unmap())
 	}
 	why := notUnicast(ip)
 	switch {
@@ -66,7 +66,7 @@ func ParseNodeIP(s string) (netip.Addr, error) {
 	default:
 		return ip, nil
 	}
-	return netip.Addr{}, fmt.Errorf("%s: %s", quote(s), why)
+	return netip.Addr{}, fmt.Errorf("%s: %s", Quote(s), why)
 }
 
 // notUnicast says why an address can be no node's, "" if it can.
@@ -87,24 +87,24 @@ func notUnicast(ip netip.Addr) string {
 func ParsePodCIDR(s string) (netip.Prefix, error) {
 	p, err := netip.ParsePrefix(s)
 	if err != nil {
-		return p, fmt.Errorf("%s is not an IP prefix such as 10.244.1.0/24", quote(s))
+		return p, fmt.Errorf("%s is not an IP prefix such as 10.244.1.0/24", Quote(s))
 	}
 	if p.Addr().Is4In6() {
 		if p.Bits() < 96 {
-			return netip.Prefix{}, fmt.Errorf("%s holds all of IPv4; write IPv4 and IPv6 prefixes apart", quote(s))
+			return netip.Prefix{}, fmt.Errorf("%s holds all of IPv4; write IPv4 and IPv6 prefixes apart", Quote(s))
 		}
 		plain := netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96).Masked()
-		return netip.Prefix{}, fmt.Errorf("%s is IPv4 in the form of IPv6; write %s", quote(s), plain)
+		return netip.Prefix{}, fmt.Errorf("%s is IPv4 in the form of IPv6; write %s", Quote(s), plain)
 	}
 	if p.Bits() == 0 {
-		return netip.Prefix{}, fmt.Errorf("%s: the default route is no pod CIDR", quote(s))
+		return netip.Prefix{}, fmt.Errorf("%s: the default route is no pod CIDR", Quote(s))
 	}
 	if p != p.Masked() {
-		return netip.Prefix{}, fmt.Errorf("%s has host bits; write %s", quote(s), p.Masked())
+		return netip.Prefix{}, fmt.Errorf("%s has host bits; write %s", Quote(s), p.Masked())
 	}
 	for _, r := range notForPods() {
 		if r.Overlaps(p) {
-			return netip.Prefix{}, fmt.Errorf("%s overlaps %s, which no pod can have", quote(s), r)
+			return netip.Prefix{}, fmt.Errorf("%s overlaps %s, which no pod can have", Quote(s), r)
 		}
 	}
 	return p, nil
@@ -126,8 +126,9 @@ func notForPods() []netip.Prefix {
 	}
 }
 
-// quote bounds what a message repeats of a value.
-func quote(s string) string {
+// Quote is how messages show a value that somebody wrote: in quotes, and cut
+// off after 64 bytes.
+func Quote(s string) string {
 	const most = 64
 	if len(s) > most {
 		return fmt.Sprintf("%q...", s[:most])

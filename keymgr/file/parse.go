@@ -1,18 +1,10 @@
 package file
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
-	"regexp"
 	"strings"
-	"unicode/utf8"
 
-	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/lexer"
-	"github.com/goccy/go-yaml/parser"
-	"github.com/goccy/go-yaml/token"
 
 	"github.com/wgsteer/wgsteer/keymgr"
 	"github.com/wgsteer/wgsteer/wgkey"
@@ -36,7 +28,7 @@ func (f finding) message() string {
 // parse reads a record that has to be of the node called name. The node counts
 // only if every finding is a warning.
 func parse(name string, data []byte) (keymgr.Node, []finding) {
-	d := decoder{name: name}
+	d := decoder{name: name, seen: make(map[string]int)}
 	body := d.open(data)
 	if body == nil {
 		return keymgr.Node{}, d.findings
@@ -65,114 +57,6 @@ func (d *decoder) warn(line int, format string, args ...any) {
 	d.findings = append(d.findings, finding{line: line, text: fmt.Sprintf(format, args...), warning: true})
 }
 
-// open returns the mapping that the record is, nil with a finding if it is none.
-func (d *decoder) open(data []byte) *ast.MappingNode {
-	d.seen = make(map[string]int)
-	switch {
-	case len(data) > maxRecord:
-		d.fail(0, "the record has more than %d bytes", maxRecord)
-		return nil
-	case !utf8.Valid(data) || bytes.IndexByte(data, 0) >= 0:
-		d.fail(0, "the record is not UTF-8 text")
-		return nil
-	}
-	tokens := lexer.Tokenize(string(data))
-	if line := tooDeep(tokens); line > 0 {
-		d.fail(line, "values are nested more than %d deep", maxDepth)
-		return nil
-	}
-	file, err := parser.Parse(tokens, 0)
-	if err != nil {
-		line, text := syntaxError(err)
-		d.fail(line, "not YAML: %s", text)
-		return nil
-	}
-	return d.mapping(file)
-}
-
-func (d *decoder) mapping(file *ast.File) *ast.MappingNode {
-	var bodies []ast.Node
-	for _, doc := range file.Docs {
-		if doc.Body != nil {
-			bodies = append(bodies, doc.Body)
-		}
-	}
-	switch {
-	case len(bodies) == 0:
-		d.fail(0, "the record is empty")
-		return nil
-	case len(bodies) > 1:
-		d.fail(lineOf(bodies[1]), "a file holds one record; put the second one into a file of its own")
-		return nil
-	}
-	switch body := bodies[0].(type) {
-	case *ast.MappingNode:
-		return body
-	case *ast.MappingValueNode:
-		return &ast.MappingNode{Values: []*ast.MappingValueNode{body}}
-	case *ast.NullNode:
-		d.fail(0, "the record is empty")
-	default:
-		d.fail(lineOf(body), "the record is not a list of fields such as `name: node-a`")
-	}
-	return nil
-}
-
-// maxDepth bounds nesting: a record of today has two levels, and the parser's
-// work grows with the square of the depth.
-const maxDepth = 16
-
-// tooDeep returns the line at which flow collections, or list markers on one
-// line, are nested too deep; 0 if they nowhere are. Block mappings need an
-// indentation for each level, which the size of a record bounds.
-func tooDeep(tokens token.Tokens) int {
-	flow, markers, line := 0, 0, 0
-	for _, t := range tokens {
-		if t.Position.Line != line {
-			line, markers = t.Position.Line, 0
-		}
-		switch t.Type {
-		case token.SequenceStartType, token.MappingStartType:
-			flow++
-		case token.SequenceEndType, token.MappingEndType:
-			flow--
-		case token.SequenceEntryType, token.MappingKeyType:
-			markers++
-		}
-		if flow > maxDepth || markers > maxDepth {
-			return line
-		}
-	}
-	return 0
-}
-
-// syntaxError takes the message out of a parser's error, which would otherwise
-// quote the file.
-func syntaxError(err error) (line int, text string) {
-	var positioned yaml.Error
-	if !errors.As(err, &positioned) {
-		return 0, "it cannot be parsed"
-	}
-	if t := positioned.GetToken(); t != nil && t.Position != nil {
-		line = t.Position.Line
-	}
-	// Some messages quote a key or a tag.
-	text = regexp.MustCompile(`"(\\.|[^"\\])*"`).ReplaceAllStringFunc(positioned.GetMessage(), func(quoted string) string {
-		if isFieldName(strings.Trim(quoted, `"`)) {
-			return quoted
-		}
-		return `"..."`
-	})
-	return line, text
-}
-
-func lineOf(n ast.Node) int {
-	if t := n.GetToken(); t != nil && t.Position != nil {
-		return t.Position.Line
-	}
-	return 0
-}
-
 func (d *decoder) field(pair *ast.MappingValueNode) {
 	line := lineOf(pair.Key)
 	key, ok := pair.Key.(*ast.StringNode)
@@ -189,7 +73,7 @@ func (d *decoder) field(pair *ast.MappingValueNode) {
 				return err
 			}
 			if s != d.name {
-				return fmt.Errorf("%s does not match the file's name; expected %s", quote(s), quote(d.name))
+				return fmt.Errorf("%s does not match the file's name; expected %s", keymgr.Quote(s), keymgr.Quote(d.name))
 			}
 			return nil
 		})
@@ -221,7 +105,7 @@ func (d *decoder) field(pair *ast.MappingValueNode) {
 
 func unknown(field string) string {
 	if isFieldName(field) {
-		return "unknown field " + quote(field)
+		return "unknown field " + keymgr.Quote(field)
 	}
 	return "an unknown field"
 }
@@ -234,7 +118,7 @@ func isFieldName(s string) bool {
 
 func parsePublicKey(s string) (wgkey.PublicKey, error) {
 	if len(s) > 2*wgkey.Size {
-		return wgkey.PublicKey{}, fmt.Errorf("%s is not a public key: expected the 44 characters that wg prints", quote(s))
+		return wgkey.PublicKey{}, fmt.Errorf("%s is not a public key: expected the 44 characters that wg prints", keymgr.Quote(s))
 	}
 	return wgkey.ParsePublicKey(s)
 }
@@ -257,7 +141,7 @@ func (d *decoder) text(field string, n ast.Node, set func(string) error) {
 func notText(n ast.Node) string {
 	switch n.(type) {
 	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.InfinityNode, *ast.NanNode:
-		return fmt.Sprintf("%s is a number or a truth value; put text into quotes", quote(n.GetToken().Value))
+		return fmt.Sprintf("%s is a number or a truth value; put text into quotes", keymgr.Quote(n.GetToken().Value))
 	case *ast.MappingNode, *ast.MappingValueNode, *ast.SequenceNode:
 		return "is a list or a mapping; one text was expected"
 	case *ast.AnchorNode, *ast.AliasNode, *ast.TagNode:
@@ -274,7 +158,7 @@ func (d *decoder) list(field string, n ast.Node, add func(string) error) {
 	list, ok := n.(*ast.SequenceNode)
 	if !ok {
 		if s, ok := n.(*ast.StringNode); ok {
-			d.fail(lineOf(n), "%s: %s is not a list; put it into [ ]", field, quote(s.Value))
+			d.fail(lineOf(n), "%s: %s is not a list; put it into [ ]", field, keymgr.Quote(s.Value))
 			return
 		}
 		d.fail(lineOf(n), "%s: is not a list such as [a, b]", field)
@@ -292,7 +176,7 @@ func (d *decoder) nodeIP(s string) error {
 	}
 	for _, other := range d.node.NodeIPs {
 		if other == ip {
-			return fmt.Errorf("%s occurs twice", quote(s))
+			return fmt.Errorf("%s occurs twice", keymgr.Quote(s))
 		}
 	}
 	d.node.NodeIPs = append(d.node.NodeIPs, ip)
@@ -306,7 +190,7 @@ func (d *decoder) podCIDR(s string) error {
 	}
 	for _, other := range d.node.PodCIDRs {
 		if other.Overlaps(p) {
-			return fmt.Errorf("%s overlaps %s of the same record", quote(s), other)
+			return fmt.Errorf("%s overlaps %s of the same record", keymgr.Quote(s), other)
 		}
 	}
 	d.node.PodCIDRs = append(d.node.PodCIDRs, p)

@@ -63,20 +63,11 @@ func parseKeepalive(s string) (time.Duration, error) {
 	d, err := time.ParseDuration(s)
 	switch {
 	case err != nil:
-		return 0, fmt.Errorf("%s is not a duration such as 25s", quote(s))
+		return 0, fmt.Errorf("%s is not a duration such as 25s", keymgr.Quote(s))
 	case d < 0 || d > maxKeepalive:
-		return 0, fmt.Errorf("%s is not between 0s and %ds", quote(s), int(maxKeepalive.Seconds()))
+		return 0, fmt.Errorf("%s is not between 0s and %ds", keymgr.Quote(s), int(maxKeepalive.Seconds()))
 	case d%time.Second != 0:
-		return 0, fmt.Errorf("%s is not a whole number of seconds", quote(s))
+		return 0, fmt.Errorf("%s is not a whole number of seconds", keymgr.Quote(s))
 	}
 	return d, nil
-}
-
-// quote bounds what a message repeats of a file.
-func quote(s string) string {
-	const most = 64
-	if len(s) > most {
-		return fmt.Sprintf("%q...", s[:most])
-	}
-	return fmt.Sprintf("%q", s)
 }
