@@ -74,6 +74,7 @@ Exit codes: 0 it worked; 1 it failed, or what was asked about is not well;
 		newCheckCommand(env),
 		newKeysCommand(env),
 		newTeardownCommand(env),
+		newLabCommand(env),
 		newVersionCommand(env),
 	)
 	return root
