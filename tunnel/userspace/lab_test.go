@@ -29,15 +29,18 @@ type host struct {
 	tid  int
 }
 
-// newHost is for isolated tests alone: the thread ends with the process.
-func newHost(t *testing.T) *host {
+// newHost makes one in a namespace of its own, or with flags 0 in the process's:
+// only there a port can be changed through UAPI, because the engine opens the
+// socket in whatever thread it is. It is for isolated tests alone: the thread
+// ends with the process.
+func newHost(t *testing.T, flags int) *host {
 	t.Helper()
 	h := &host{work: make(chan func())}
 	started := make(chan error)
 	go func() {
 		runtime.LockOSThread() // and never unlock: the thread is of no other use
 		h.tid = unix.Gettid()
-		started <- unix.Unshare(unix.CLONE_NEWNET)
+		started <- unix.Unshare(flags)
 		for f := range h.work {
 			f()
 		}
@@ -67,7 +70,7 @@ func (h *host) sh(t *testing.T, script string, args ...any) string {
 	return string(out)
 }
 
-// pair is two hosts on a wire: 192.0.2.1 and .2, 2001:db8::1 and ::2, each with
+// pair is two hosts on a wire, b in the process's own namespace: 192.0.2.1 and .2, 2001:db8::1 and ::2, each with
 // a running tunnel wga and wgb. The inner addresses are 10.9.0.1 and .2, and
 // fd09::1 and ::2.
 type pair struct {
@@ -88,8 +91,8 @@ type node struct {
 func newPair(t *testing.T) *pair {
 	t.Helper()
 	p := &pair{dir: t.TempDir()}
-	p.a = node{host: newHost(t), name: "wga", key: newKey(t), addr: netip.MustParseAddrPort("192.0.2.1:51001")}
-	p.b = node{host: newHost(t), name: "wgb", key: newKey(t), addr: netip.MustParseAddrPort("192.0.2.2:51002")}
+	p.a = node{host: newHost(t, unix.CLONE_NEWNET), name: "wga", key: newKey(t), addr: netip.MustParseAddrPort("192.0.2.1:51001")}
+	p.b = node{host: newHost(t, 0), name: "wgb", key: newKey(t), addr: netip.MustParseAddrPort("192.0.2.2:51002")}
 	p.a.sh(t, "ip link add eth0 type veth peer name eth0 netns %d", p.b.tid)
 	for i, n := range []*node{&p.a, &p.b} {
 		n.sh(t, "ip addr add 192.0.2.%d/24 dev eth0; ip addr add 2001:db8::%d/64 dev eth0 nodad; ip link set eth0 up", i+1, i+1)
@@ -185,6 +188,10 @@ func (p *pair) connect(t *testing.T) {
 	t.Helper()
 	p.a.apply(t, p.a.config(&p.b))
 	p.b.apply(t, p.b.config(&p.a))
+	// Traffic from both sides before that would make handshakes cross.
+	until(t, "session", func() bool {
+		return !p.a.peer(t, &p.b).LastHandshake.IsZero() && !p.b.peer(t, &p.a).LastHandshake.IsZero()
+	})
 	p.a.ping(t, "10.9.0.2")
 	p.b.ping(t, "10.9.0.1")
 }
@@ -226,12 +233,12 @@ func (h *host) dial(t *testing.T, to string) net.Conn {
 	return c
 }
 
-// echo sends once and reports whether the answer comes within a second.
-func echo(c net.Conn) bool {
+// echo sends once and reports whether the answer comes in time.
+func echo(c net.Conn, in time.Duration) bool {
 	if _, err := c.Write([]byte("hello")); err != nil {
 		return false
 	}
-	_ = c.SetReadDeadline(time.Now().Add(time.Second))
+	_ = c.SetReadDeadline(time.Now().Add(in))
 	n, err := c.Read(make([]byte, 100))
 	return err == nil && n == len("hello")
 }
@@ -240,7 +247,7 @@ func echo(c net.Conn) bool {
 func (n *node) ping(t *testing.T, to string) {
 	t.Helper()
 	c := n.dial(t, to)
-	until(t, "echo from "+to+" to "+n.name, func() bool { return echo(c) })
+	until(t, "echo from "+to+" to "+n.name, func() bool { return echo(c, time.Second) })
 }
 
 // stats of the tunnel; peer is those of one peer.
