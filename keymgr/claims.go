@@ -72,7 +72,7 @@ func (c *contender) node() Node {
 
 // had reports whether history gives the contender what it claims by v.
 func (c *contender) had(v value) bool {
-	return c.past != nil && (c.fallen || v.heldBy(*c.past))
+	return c.past != nil && v.heldBy(*c.past)
 }
 
 // lose makes the contender fall back, or drop out where it has nothing to fall

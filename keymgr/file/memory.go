@@ -15,8 +15,7 @@ type memory map[string]*known
 
 // known is one node.
 type known struct {
-	sum      [sha256.Size]byte // of what findings are about
-	parsed   bool              // sum and findings are set
+	sum      [sha256.Size]byte // of what findings are about; zero before the first
 	findings []finding
 	good     *keymgr.Node // the last good record; nil if there was none yet
 }
@@ -75,22 +74,22 @@ func (m memory) unreadable(dir string, err error) keymgr.Snapshot {
 // take looks at all files that carry the node's name.
 func (k *known) take(name string, same []content) []keymgr.Problem {
 	if len(same) > 1 {
-		k.parsed = false
 		return k.twice(name, same)
 	}
 	c := same[0]
 	if c.err != nil {
-		k.parsed = false
 		return k.problems(name, c.path, []finding{{text: fmt.Sprintf("the record cannot be read: %v", c.err)}})
 	}
-	if sum := sha256.Sum256(c.data); !k.parsed || sum != k.sum {
-		k.sum, k.parsed = sum, true
+	if sum := sha256.Sum256(c.data); sum != k.sum {
+		k.sum = sum
 		var node keymgr.Node
 		node, k.findings = parse(name, c.data)
 		if usable(k.findings) {
-			node.Record = c.path
 			k.good = &node
 		}
+	}
+	if usable(k.findings) {
+		k.good.Record = c.path // a.yaml may have become a.yml
 	}
 	return k.problems(name, c.path, k.findings)
 }

@@ -47,7 +47,11 @@ func TestAddChangeRemove(t *testing.T) {
 	await(t, got, "the changed record", func(s keymgr.Snapshot) bool {
 		return len(s.Nodes) == 2 && s.Nodes[1].PublicKey == node("b", 9).PublicKey
 	})
-	must(t, os.Remove(dir+"/a.yml"))
+	must(t, os.Rename(dir+"/a.yml", dir+"/a.yaml"))
+	await(t, got, "the renamed record", func(s keymgr.Snapshot) bool {
+		return len(s.Nodes) == 2 && s.Nodes[0].Record == dir+"/a.yaml"
+	})
+	must(t, os.Remove(dir+"/a.yaml"))
 	if s := awaitNames(t, got, "b"); len(s.Problems) > 0 {
 		t.Errorf("problems: %+v", s.Problems)
 	}
