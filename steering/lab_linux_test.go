@@ -96,10 +96,15 @@ func newNode(t *testing.T) node {
 	return n
 }
 
-// veth puts a pair between here and a namespace, called name here and eth0 there.
+// veth puts a pair between here and a namespace, called name on both ends but
+// for the pod's.
 func veth(t *testing.T, name string, there netns.NsHandle, addrs ...string) {
 	t.Helper()
-	pair := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: name}, PeerName: "eth0", PeerNamespace: netlink.NsFd(there)}
+	far := name
+	if name == "pod0" {
+		far = "eth0"
+	}
+	pair := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: name}, PeerName: far, PeerNamespace: netlink.NsFd(there)}
 	if err := netlink.LinkAdd(pair); err != nil {
 		t.Fatalf("add %s: %v", name, err)
 	}
@@ -108,7 +113,7 @@ func veth(t *testing.T, name string, there netns.NsHandle, addrs ...string) {
 	for _, a := range addrs {
 		addAddr(t, name, a)
 	}
-	inside(t, there, func() { up(t, "eth0"); up(t, "lo") })
+	inside(t, there, func() { up(t, far); up(t, "lo") })
 }
 
 func up(t *testing.T, name string) {

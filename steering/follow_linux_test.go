@@ -1,0 +1,363 @@
+package steering_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"github.com/google/go-cmp/cmp"
+	"github.com/vishvananda/netlink"
+
+	"github.com/wgsteer/wgsteer/steering"
+)
+
+// run has s follow the network until the test ends.
+func run(t *testing.T, s *steering.Steering) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("run: %v", err)
+		}
+	})
+}
+
+// devices are those that are steered, by name.
+func devices(s *steering.Steering) string {
+	var names []string
+	for _, d := range s.Status().Devices {
+		if d.Error != "" {
+			d.Name += " (" + d.Error + ")"
+		}
+		names = append(names, d.Name)
+	}
+	return strings.Join(names, " ")
+}
+
+func wantDevices(t *testing.T, s *steering.Steering, want string) {
+	t.Helper()
+	eventually(t, func() string {
+		if got := devices(s); got != want {
+			return fmt.Sprintf("steered are %q, want %q", got, want)
+		}
+		return ""
+	})
+}
+
+// TestFollow: devices are steered as they come, and no longer as they go.
+func TestFollow(t *testing.T) {
+	byMechanism(t, func(t *testing.T, n node, o steering.Options) {
+		o.VerifyEvery = time.Hour // only events
+		tun, index := openTUN(t, o.Name)
+		s := start(t, o)
+		run(t, s)
+		apply(t, s, steered(index))
+		wantDevices(t, s, "eth0")
+
+		veth(t, "eth1", n.world, "198.51.100.1/24")
+		inside(t, n.world, func() { addAddr(t, "eth1", "198.51.100.2/24") })
+		route := addRoute(t, "10.244.2.0/24", "198.51.100.2")
+		wantDevices(t, s, "eth0 eth1")
+		before := s.Status()
+		send(t, n.pod, podAddr, peerPod, "by the new one")
+		grew(t, s, before, "egress", "encrypt", "to_remote_pod")
+		expect(t, tun, "by the new one")
+
+		removeRoute(t, route)
+		wantDevices(t, s, "eth0")
+		eth1 := byName(t, "eth1")
+		if left := attachedTo(t, eth1.Attrs().Index); left != 0 {
+			t.Errorf("%d programs are left on eth1, which leads nowhere", left)
+		}
+		addRoute(t, "10.244.2.0/24", "198.51.100.2")
+		wantDevices(t, s, "eth0 eth1")
+		if err := netlink.LinkDel(eth1); err != nil {
+			t.Fatal(err)
+		}
+		wantDevices(t, s, "eth0")
+		if _, err := os.Stat(filepath.Join(o.BPFFS, o.Name, "links", fmt.Sprintf("%d-egress", eth1.Attrs().Index))); !os.IsNotExist(err) {
+			t.Errorf("the pin of a device that is gone: %v", err)
+		}
+
+		overlay := &netlink.Vxlan{LinkAttrs: netlink.LinkAttrs{Name: "flannel.1"}, VxlanId: 1, Port: 8472}
+		if err := netlink.LinkAdd(overlay); err != nil {
+			t.Fatal(err)
+		}
+		wantDevices(t, s, "eth0 flannel.1")
+		if err := netlink.LinkDel(overlay); err != nil {
+			t.Fatal(err)
+		}
+		wantDevices(t, s, "eth0")
+
+		named := steered(index)
+		named.Devices = []string{"eth7"}
+		apply(t, s, named)
+		wantDevices(t, s, "eth7 (no such device yet)")
+		veth(t, "eth7", n.world)
+		wantDevices(t, s, "eth7")
+	})
+}
+
+// attachedTo is how many programs a device has, by either mechanism.
+func attachedTo(t *testing.T, index int) int {
+	t.Helper()
+	count := 0
+	for _, at := range []ebpf.AttachType{ebpf.AttachTCXIngress, ebpf.AttachTCXEgress} {
+		chain, err := link.QueryPrograms(link.QueryOptions{Target: index, Attach: at})
+		if err != nil {
+			t.Fatal(err)
+		}
+		count += len(chain.Programs)
+	}
+	for _, parent := range []uint32{netlink.HANDLE_MIN_INGRESS, netlink.HANDLE_MIN_EGRESS} {
+		filters, err := netlink.FilterList(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: index}}, parent)
+		if err != nil {
+			t.Fatal(err)
+		}
+		count += len(filters)
+	}
+	return count
+}
+
+// TestMend: what others take away is put back.
+func TestMend(t *testing.T) {
+	byMechanism(t, func(t *testing.T, n node, o steering.Options) {
+		_, index := openTUN(t, o.Name)
+		eth0 := byName(t, "eth0").Attrs().Index
+		pins := filepath.Join(o.BPFFS, o.Name)
+		for _, test := range []struct {
+			name  string
+			every time.Duration // 0: an event tells
+			take  func(t *testing.T)
+		}{
+			{"our routes", 0, func(t *testing.T) {
+				routes, err := netlink.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{Protocol: steering.DefaultRouteProtocol}, netlink.RT_FILTER_PROTOCOL)
+				if err != nil || len(routes) != 4 {
+					t.Fatalf("there are 4 routes of ours; got %v, %v", routes, err)
+				}
+				for _, r := range routes {
+					removeRoute(t, &r)
+				}
+			}},
+			{"an address of the tunnel device", 0, func(t *testing.T) {
+				a, err := netlink.ParseAddr("192.0.2.1/32")
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := netlink.AddrDel(byName(t, o.Name), a); err != nil {
+					t.Fatal(err)
+				}
+			}},
+			{"the clsact qdisc", 0, func(t *testing.T) {
+				if !o.ForceClsact {
+					return
+				}
+				qdisc := &netlink.GenericQdisc{QdiscAttrs: netlink.QdiscAttrs{LinkIndex: eth0, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT}, QdiscType: "clsact"}
+				if err := netlink.QdiscDel(qdisc); err != nil {
+					t.Fatal(err)
+				}
+			}},
+			{"a link", 20 * time.Millisecond, func(t *testing.T) {
+				if o.ForceClsact {
+					return
+				}
+				l, err := link.LoadPinnedLink(filepath.Join(pins, "links", fmt.Sprintf("%d-egress", eth0)), nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer l.Close()
+				if err := l.Detach(); err != nil {
+					t.Fatal(err)
+				}
+			}},
+			{"the pins", 20 * time.Millisecond, func(t *testing.T) {
+				if err := os.RemoveAll(pins); err != nil {
+					t.Fatal(err)
+				}
+			}},
+			{"the reverse path filter", 20 * time.Millisecond, func(t *testing.T) {
+				write(t, "/proc/sys/net/ipv4/conf/"+o.Name+"/rp_filter", "1")
+			}},
+		} {
+			t.Run(test.name, func(t *testing.T) {
+				o := o
+				o.VerifyEvery = max(test.every, 0)
+				if test.every == 0 {
+					o.VerifyEvery = time.Hour
+				}
+				s := start(t, o)
+				apply(t, s, steered(index))
+				run(t, s)
+				before := whole(t, o, eth0)
+				test.take(t)
+				eventually(t, func() string {
+					if now := whole(t, o, eth0); now != before {
+						return fmt.Sprintf("not mended (-want +got):\n%s", cmp.Diff(before, now))
+					}
+					return ""
+				})
+			})
+		}
+	})
+}
+
+// whole is what TestMend's cases take away, as text.
+func whole(t *testing.T, o steering.Options, uplink int) string {
+	t.Helper()
+	filter, err := os.ReadFile("/proc/sys/net/ipv4/conf/" + o.Name + "/rp_filter")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := append(traces(t, o), "rp_filter "+string(filter), fmt.Sprintf("%d programs on the uplink", attachedTo(t, uplink)))
+	return strings.Join(lines, "\n")
+}
+
+func TestDiscover(t *testing.T) {
+	byMechanism(t, func(t *testing.T, n node, o steering.Options) {
+		veth(t, "eth1", n.world, "198.51.100.1/24")
+		for _, test := range []struct {
+			endpoint string
+			named    []string
+			want     string
+		}{
+			{"", nil, "eth0"},
+			{"192.0.2.7", nil, "eth0"},
+			{"198.51.100.7", nil, "eth0 eth1"},
+			{"", []string{"eth1"}, "eth1"},
+		} {
+			s := guard()
+			var endpoints = s.LocalNodeIPs[:0]
+			if test.endpoint != "" {
+				endpoints = append(endpoints, mustAddr(test.endpoint))
+			}
+			facts, err := steering.Discover(endpoints, test.named)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var names []string
+			for _, d := range facts.Uplinks {
+				names = append(names, d.Name)
+				if d.MTU != 1500 || d.Kind != "veth" || d.Index == 0 || d.Reason == "" {
+					t.Errorf("incomplete: %+v", d)
+				}
+			}
+			if got := strings.Join(names, " "); got != test.want {
+				t.Errorf("endpoint %q, named %v: %q, want %q", test.endpoint, test.named, got, test.want)
+			}
+			if got := fmt.Sprint(facts.DefaultAddresses); got != "[192.0.2.1 2001:db8::1]" {
+				t.Errorf("default addresses %s", got)
+			}
+		}
+	})
+}
+
+// TestCheck: on a host that can, nothing fails; who is ahead of ours is named.
+func TestCheck(t *testing.T) {
+	byMechanism(t, func(t *testing.T, n node, o steering.Options) {
+		levels := func() map[string]steering.Level {
+			worst := map[string]steering.Level{}
+			for _, f := range steering.Check(o) {
+				if f.Level == steering.Fail || worst[f.Name] == "" || f.Level == steering.Warn {
+					worst[f.Name] = f.Level
+				}
+				if f.Detail == "" || f.Level != steering.OK && f.Mend == "" {
+					t.Errorf("incomplete: %+v", f)
+				}
+			}
+			return worst
+		}
+		for _, name := range []string{"kernel", "capabilities", "bpffs", "bpf", "tcx", "forwarding", "devices"} {
+			if got := levels()[name]; got != steering.OK {
+				t.Errorf("%s: %q", name, got)
+			}
+		}
+		_, index := openTUN(t, o.Name)
+		apply(t, start(t, o), steered(index))
+		if got, found := levels()["foreign-programs"]; found {
+			t.Errorf("nobody is ahead of ours: %q", got)
+		}
+		foreign := attachForeign(t, byName(t, "eth0").Attrs().Index)
+		var text string
+		for _, f := range steering.Check(o) {
+			if f.Name == "foreign-programs" {
+				text += f.Detail
+			}
+		}
+		wantText(t, text, "on the egress of eth0, ahead of ours: "+foreign)
+
+		write(t, "/proc/sys/net/ipv4/ip_forward", "0")
+		defaults, err := netlink.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{}, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range defaults {
+			if ones, _ := r.Dst.Mask.Size(); ones == 0 {
+				removeRoute(t, &r)
+			}
+		}
+		bad := o
+		bad.BPFFS, bad.Name = t.TempDir(), "wgt9"
+		o = bad
+		got := levels()
+		if got["bpffs"] != steering.Fail || got["forwarding"] != steering.Warn || got["devices"] != steering.Warn {
+			t.Errorf("no bpffs, no forwarding, no uplink: %v", got)
+		}
+	})
+}
+
+// attachForeign puts a program of somebody else's ahead of all others.
+func attachForeign(t *testing.T, device int) (name string) {
+	t.Helper()
+	program, err := ebpf.NewProgram(&ebpf.ProgramSpec{Name: "foreigner", Type: ebpf.SchedCLS, License: "MIT", Instructions: next()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer program.Close()
+	l, err := link.AttachTCX(link.TCXOptions{Interface: device, Program: program, Attach: ebpf.AttachTCXEgress, Anchor: link.Head()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return "foreigner"
+}
+
+// TestCheckOptions: options that cannot be are a finding.
+func TestCheckOptions(t *testing.T) {
+	found := steering.Check(steering.Options{})
+	if len(found) != 1 || found[0].Level != steering.Fail {
+		t.Errorf("got %+v", found)
+	}
+}
+
+// TestKilled: the process ends without a word, and the pod reaches nobody.
+func TestKilled(t *testing.T) {
+	if dir := os.Getenv(childPins); dir != "" {
+		applyAndWait(t, dir)
+		return
+	}
+	byMechanism(t, func(t *testing.T, n node, o steering.Options) {
+		child := startChild(t, o)
+		end := leakTest(t, n, o)
+		child.kill(t)
+		eventually(t, func() string {
+			if _, err := netlink.LinkByName(o.Name); err != nil {
+				return ""
+			}
+			return "the tunnel device of a killed process is still there"
+		})
+		s := start(t, o)
+		apply(t, s, guard())
+		before := s.Status()
+		grew(t, s, before, "egress", "drop", "no_tunnel") // the peer is remembered
+		end()
+	})
+}
