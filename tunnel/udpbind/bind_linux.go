@@ -173,8 +173,9 @@ func (b *Bind) ParseEndpoint(text string) (conn.Endpoint, error) {
 func (b *Bind) BatchSize() int { return BatchSize }
 
 // Files duplicates the descriptors of the sockets, IPv4 first, to be handed to
-// another process; the caller closes them. The copies share their queues with
-// the Bind's own.
+// another process; the caller closes them. The copies share queues and flags
+// with the Bind's own, so they have to stay non-blocking. While the Bind is
+// closed nothing takes from the queues.
 func (b *Bind) Files() (files []*os.File, err error) {
 	b.mu.RLock()
 	defer b.mu.RUnlock()

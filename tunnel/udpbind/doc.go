@@ -3,7 +3,7 @@
 //
 // The sockets outlive what wireguard-go calls closing: it closes and reopens
 // its Bind on every change of listen port or firewall mark, and a socket that
-// is really closed loses what it has received. Here Close only stops the
+// is really closed loses what it has received. Here Close only parks the
 // readers, between two deliveries; Shutdown closes.
 //
 // No error about a packet reaches the device, because wireguard-go ends a

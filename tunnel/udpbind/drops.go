@@ -9,9 +9,9 @@ import (
 // Why a datagram ended here. Reasons with "send" count datagrams that did not
 // leave; the others count datagrams that did not reach the engine.
 const (
-	// DropKernel: the kernel dropped it at the socket, because the receive
+	// DropReceiveBuffer: the kernel dropped it at the socket, because the receive
 	// buffer was full or its checksum wrong.
-	DropKernel tunnel.DropReason = "udp_receive_buffer"
+	DropReceiveBuffer tunnel.DropReason = "udp_receive_buffer"
 	// DropReceiveError: reading failed; the count is of failures, each of which
 	// cost at most one datagram.
 	DropReceiveError tunnel.DropReason = "udp_receive_error"
@@ -49,7 +49,7 @@ const (
 // Reasons are all reasons of this package; Stats has a count for each.
 func Reasons() []tunnel.DropReason {
 	return []tunnel.DropReason{
-		DropKernel, DropReceiveError, DropTruncated, DropNotWireGuard, DropSocketClosed,
+		DropReceiveBuffer, DropReceiveError, DropTruncated, DropNotWireGuard, DropSocketClosed,
 		DropSendClosed, DropSendFamily, DropSendUnreachable, DropSendRefused, DropSendForbidden,
 		DropSendBuffer, DropSendTooBig, DropSendInvalid, DropSendError,
 	}
