@@ -38,8 +38,6 @@ func (s labShape) validate() error {
 		return fmt.Errorf("--nodes %d: 2 to %d are needed", s.nodes, netlab.MaxNodes)
 	case s.pods < 1 || s.pods > netlab.MaxPods:
 		return fmt.Errorf("--pods %d: 1 to %d are needed", s.pods, netlab.MaxPods)
-	case len(s.families) == 0:
-		return errors.New("--family is empty: 4, 6 or 4,6 is needed")
 	}
 	for i, f := range s.families {
 		if f != 4 && f != 6 || slices.Contains(s.families[:i], f) {

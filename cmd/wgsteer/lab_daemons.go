@@ -73,31 +73,35 @@ func (n *labNodes) start() error {
 // await waits until each daemon is ready and has a session with every other.
 // It returns the nodes as their daemons describe them.
 func (n *labNodes) await(ctx context.Context, counter *labCounter) ([]labNode, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, labReadyWithin, fmt.Errorf("not ready within %v", labReadyWithin))
+	late, cancel := context.WithTimeout(ctx, labReadyWithin)
 	defer cancel()
-	nodes := make([]labNode, len(n.net.Nodes))
 	poll := time.NewTicker(labPoll)
 	defer poll.Stop()
-	for i, node := range n.net.Nodes {
-		counter.set(i, len(nodes))
-		for {
+	for {
+		// All are asked each time: one that has ended keeps the others waiting.
+		var nodes []labNode
+		var waiting []string
+		for _, node := range n.net.Nodes {
 			reply, missing, err := n.ask(ctx, node)
 			if err != nil {
 				return nil, err
 			}
-			if missing == "" {
-				nodes[i] = labNode{node.Name, string(reply.Backend), reply.PublicKey, reply.Interface}
-				break
+			if missing != "" {
+				waiting = append(waiting, fmt.Sprintf("on %s %s", node.Name, missing))
+				continue
 			}
-			select {
-			case <-poll.C:
-			case <-ctx.Done():
-				return nil, fmt.Errorf("wait for the daemon of %s, where %s: %w", node.Name, missing, context.Cause(ctx))
-			}
+			nodes = append(nodes, labNode{node.Name, string(reply.Backend), reply.PublicKey, reply.Interface})
+		}
+		counter.set(len(nodes), len(n.net.Nodes))
+		if len(waiting) == 0 {
+			return nodes, nil
+		}
+		select {
+		case <-poll.C:
+		case <-late.Done():
+			return nil, fmt.Errorf("the daemons are not ready within %v: %s", labReadyWithin, strings.Join(waiting, "; "))
 		}
 	}
-	counter.set(len(nodes), len(nodes))
-	return nodes, nil
 }
 
 // ask looks how far the daemon of a node is; missing says what is to come. It
@@ -123,10 +127,10 @@ func (n *labNodes) ask(ctx context.Context, node *netlab.Node) (reply statusRepl
 // it lacks nothing.
 func labMissing(s dataplane.Status, peers int) string {
 	if s.State != dataplane.Ready {
-		return strings.Join(append([]string{"it is " + string(s.State)}, s.Reasons...), ": ")
+		return strings.Join(append([]string{"the state is " + string(s.State)}, s.Reasons...), ": ")
 	}
 	if len(s.Peers) != peers {
-		return fmt.Sprintf("it knows %d of %s", len(s.Peers), count(peers, "peer"))
+		return fmt.Sprintf("%d of %s are known", len(s.Peers), count(peers, "peer"))
 	}
 	for _, p := range s.Peers {
 		if p.LastHandshake.IsZero() {

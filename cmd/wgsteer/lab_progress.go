@@ -58,6 +58,20 @@ func (p *labProgress) step(name, text string, do func(*labCounter) error) error 
 	return err
 }
 
+// Without wrapping, a live line that is wider than the terminal is cut rather
+// than left behind; DECAWM, console_codes(4).
+const (
+	noWrap = "\x1b[?7l"
+	wrap   = "\x1b[?7h"
+)
+
+// end sets the steps apart from what follows on the same terminal.
+func (p *labProgress) end() {
+	if p.terminal {
+		fmt.Fprintln(p.w)
+	}
+}
+
 // live keeps the line of the step under way until the returned function is
 // called, which removes it and waits for the drawing to have ended.
 func (p *labProgress) live(text string, counter *labCounter, elapsed func() time.Duration) (stop func()) {
@@ -71,7 +85,7 @@ func (p *labProgress) live(text string, counter *labCounter, elapsed func() time
 		tick := time.NewTicker(redraw)
 		defer tick.Stop()
 		for frame := 0; ; frame++ {
-			fmt.Fprintf(p.w, "\r\x1b[K  %-6s  %s%s  %.1f s", "....."[:1+frame/2%5], text, counter, elapsed().Seconds())
+			fmt.Fprintf(p.w, noWrap+"\r\x1b[K  %-6s  %s%s  %.1f s"+wrap, "....."[:1+frame/2%5], text, counter, elapsed().Seconds())
 			select {
 			case <-tick.C:
 			case <-quit:

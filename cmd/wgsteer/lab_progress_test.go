@@ -55,7 +55,7 @@ func TestLabProgressTerminal(t *testing.T) {
 		if diff := cmp.Diff(want, lines); diff != "" {
 			t.Errorf("lines that stay (-want +got):\n%s", diff)
 		}
-		for _, live := range []string{"  .       run the flows  0.0 s", "run the flows 3/72  0.1 s"} {
+		for _, live := range []string{"  .       run the flows  0.0 s" + wrap, "run the flows 3/72  0.1 s" + wrap} {
 			if !strings.Contains(out.String(), live) {
 				t.Errorf("the live line never was %q:\n%q", live, out.String())
 			}

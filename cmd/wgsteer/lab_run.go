@@ -22,6 +22,7 @@ func (l lab) run(ctx context.Context, shape labShape, keep bool, out *output) er
 	}
 	r.OK = len(r.Failures) == 0
 	r.Steps = progress.steps
+	progress.end()
 	err := out.print(l.env.Stdout, r, func(w io.Writer) error {
 		return labTable{w, l.env.colours()}.write(r)
 	})
@@ -100,7 +101,7 @@ func (l lab) lay(ctx context.Context, progress *labProgress, shape labShape) (*l
 // measure runs the control, starts the daemons, and runs the same flows again.
 func (n *labNodes) measure(ctx context.Context, progress *labProgress, r *labReport) error {
 	var control, wire netlab.Wire
-	err := progress.step("control", "run the flows without wgsteer, to see plaintext on the wire", func(c *labCounter) (err error) {
+	err := progress.step("control", "run the flows without wgsteer: plaintext must show", func(c *labCounter) (err error) {
 		flows, seen, err := n.traffic(ctx, c)
 		if err != nil {
 			return err
@@ -117,7 +118,7 @@ func (n *labNodes) measure(ctx context.Context, progress *labProgress, r *labRep
 	if err := n.startAndAwait(ctx, progress, r); err != nil {
 		return err
 	}
-	return progress.step("flows", "run the flows through wgsteer, and watch the wire", func(c *labCounter) (err error) {
+	return progress.step("flows", "run the flows through wgsteer, watching the wire", func(c *labCounter) (err error) {
 		r.Flows, wire, err = n.traffic(ctx, c)
 		r.Wire = labWireOf(control, wire)
 		return err
@@ -125,7 +126,7 @@ func (n *labNodes) measure(ctx context.Context, progress *labProgress, r *labRep
 }
 
 func (n *labNodes) startAndAwait(ctx context.Context, progress *labProgress, r *labReport) error {
-	return progress.step("tunnels", "start a daemon on each node, and wait for sessions between all", func(c *labCounter) (err error) {
+	return progress.step("tunnels", "start a daemon on each node, wait for all sessions", func(c *labCounter) (err error) {
 		if err := n.start(); err != nil {
 			return err
 		}
