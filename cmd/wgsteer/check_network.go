@@ -70,15 +70,20 @@ func askDaemon(ctx context.Context, client *controlClient, s statusReply, wait t
 	if err != nil {
 		return []finding{port, {"peers", levelFail, err.Error(), nil}}
 	}
-	endpoints := map[string]netip.AddrPort{}
-	for _, p := range s.Peers {
-		endpoints[p.Name] = p.Endpoint
+	if s, err = client.status(ctx); err != nil { // with the handshakes that there were
+		return []finding{port, {"peers", levelFail, err.Error(), nil}}
 	}
 	findings := []finding{port}
-	for _, name := range reply.Peers {
-		findings = append(findings, judgePeer(name, endpoints[name], !slices.Contains(reply.Silent, name)))
+	for _, p := range s.Peers {
+		f := judgePeer(p.Name, p.Endpoint, !slices.Contains(reply.Silent, p.Name))
+		if f.Level == levelOK {
+			// A session that is in use needs no new handshake, which tells more
+			// of now; WireGuard's is good for 3 minutes.
+			f.Detail += fmt.Sprintf("; last handshake %s ago", age(time.Since(p.LastHandshake)))
+		}
+		findings = append(findings, f)
 	}
-	if len(reply.Peers) == 0 {
+	if len(s.Peers) == 0 {
 		findings = append(findings, noPeers())
 	}
 	return findings

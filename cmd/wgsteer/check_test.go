@@ -1,0 +1,146 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/wgsteer/wgsteer/internal/privtest"
+)
+
+// checkOf runs check and returns its exit code and the findings of a name.
+func (d *node) checkOf(args ...string) (int, map[string]finding) {
+	d.t.Helper()
+	code, out, errs := d.do(append([]string{"check", "-o", "json"}, args...)...)
+	var c checked
+	if err := json.Unmarshal([]byte(out), &c); err != nil {
+		d.t.Fatalf("check: %v\n%s%s", err, out, errs)
+	}
+	found := map[string]finding{}
+	for _, f := range c.Findings {
+		found[f.Name] = f
+	}
+	return code, found
+}
+
+func expect(t *testing.T, found map[string]finding, name string, level level, detail string, mend ...string) {
+	t.Helper()
+	f, ok := found[name]
+	if !ok || f.Level != level || !strings.Contains(f.Detail, detail) {
+		t.Errorf("%s is %+v, want %s and %q", name, f, level, detail)
+	}
+	for _, m := range mend {
+		if !slices.ContainsFunc(f.Mend, func(l string) bool { return strings.Contains(l, m) }) {
+			t.Errorf("%s: no %q in %q", name, m, f.Mend)
+		}
+	}
+}
+
+// Two nodes in one network namespace, of which the first one's daemon does not
+// run while its check does.
+func TestCheck(t *testing.T) {
+	if !privtest.Isolate(t) {
+		return
+	}
+	dir, bpffs := t.TempDir(), privtest.BPFFS(t)
+	a, b := newNode(t, dir, bpffs, 1), newNode(t, dir, bpffs, 2)
+
+	_, found := a.checkOf()
+	expect(t, found, "configuration", levelOK, a.file)
+	expect(t, found, "tun", levelOK, "can be opened")
+	expect(t, found, "bpffs", levelOK, bpffs)
+	expect(t, found, "wireguard", levelOK, "")
+	expect(t, found, "daemon", levelWarn, "none runs", "wgsteer run --config "+a.file)
+	expect(t, found, "port", levelOK, "UDP port 51871 is free")
+	expect(t, found, "key", levelWarn, "no key yet")
+
+	a.start() // for its key and its record
+	a.stop()
+	_, found = a.checkOf()
+	expect(t, found, "peers", levelWarn, "no other node has a record yet")
+
+	b.start()
+	defer b.stop()
+	await(t, "node-2 knows node-1", func() bool { return len(b.status().Peers) == 1 })
+
+	_, found = b.checkOf("--wait", "200ms")
+	expect(t, found, "daemon", levelOK, fmt.Sprintf("process %d is ready", os.Getpid()))
+	expect(t, found, "port", levelOK, "is the running daemon's")
+	expect(t, found, "peer node-1", levelFail, "no answer from 192.0.2.1:51871", "nft insert rule inet filter input udp dport 51871 accept", "iptables -I INPUT -p udp --dport 51871 -j ACCEPT")
+
+	silent := "name: node-3\npublicKey: hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=\nendpoint: 192.0.2.3:51873\nnodeIPs: [192.0.2.3]\npodCIDRs: [10.244.3.0/24]\n"
+	if err := os.WriteFile(filepath.Join(dir, "nodes", "node-3.yaml"), []byte(silent), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, found := a.checkOf("--wait", "2s")
+	if code != exitFailed {
+		t.Errorf("exit code %d with a peer that does not answer", code)
+	}
+	expect(t, found, "peer node-2", levelOK, "answers at 192.0.2.2:51872")
+	expect(t, found, "peer node-3", levelFail, "no answer from 192.0.2.3:51873", "--dport 51873")
+	expect(t, found, "firewall", levelOK, "51871")
+
+	// What keeps the packets out is found, and the line that is printed opens it.
+	command(t, privtest.Tool(t, "nft"), "add table inet f; add chain inet f input { type filter hook input priority 0; policy drop; }; add rule inet f input tcp dport 0-65535 accept")
+	_, found = a.checkOf("--wait", "1s")
+	expect(t, found, "peer node-2", levelFail, "no answer from 192.0.2.2:51872")
+	expect(t, found, "firewall", levelFail, "chain inet f input drops UDP to port 51871", "nft insert rule inet f input udp dport 51871 accept")
+	_, foundB := b.checkOf("--wait", "100ms")
+	for _, f := range []finding{found["firewall"], foundB["firewall"]} {
+		command(t, "sh", "-c", strings.TrimSpace(f.Mend[0]))
+	}
+	_, found = a.checkOf("--wait", "10s")
+	expect(t, found, "peer node-2", levelOK, "answers at 192.0.2.2:51872")
+	expect(t, found, "firewall", levelOK, "51871")
+
+	l, err := net.ListenPacket("udp4", ":51871")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	code, found = a.checkOf()
+	expect(t, found, "port", levelFail, "UDP port 51871 is taken by another process", "ss -ulpn 'sport = :51871'")
+	if code != exitFailed {
+		t.Errorf("exit code %d with a port that is taken", code)
+	}
+}
+
+func TestCheckOfABrokenConfig(t *testing.T) {
+	e, out, _ := testEnv()
+	file := filepath.Join(t.TempDir(), "c.yaml")
+	if err := os.WriteFile(file, []byte("clusterCIDRs: [x]\nmut: 1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code := run(t.Context(), []string{"check", "--config", file}, e); code != exitFailed {
+		t.Errorf("exit code %d", code)
+	}
+	want := "fail  configuration  " + file + ":1: clusterCIDRs: x: a prefix such as 10.244.0.0/16 or fd00:10:244::/48 is needed\n"
+	if !strings.HasPrefix(out.String(), want) || !strings.Contains(out.String(), file+":2: mut: 1: unknown field") {
+		t.Errorf("got\n%s", out)
+	}
+}
+
+func TestHasModule(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := hasModule(dir, "wireguard"); err == nil {
+		t.Error("without any list it is not unknown")
+	}
+	for _, f := range []struct{ name, text string }{
+		{"modules.builtin", "kernel/net/ipv4/udp_tunnel.ko\n"},
+		{"modules.dep", "kernel/drivers/net/wireguard/wireguard.ko.xz: kernel/net/ipv4/udp_tunnel.ko.xz\n"},
+	} {
+		if err := os.WriteFile(filepath.Join(dir, f.name), []byte(f.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for module, want := range map[string]bool{"wireguard": true, "udp_tunnel": true, "wire": false, "amneziawg": false} {
+		if got, err := hasModule(dir, module); got != want || err != nil {
+			t.Errorf("%s: %v, %v", module, got, err)
+		}
+	}
+}
