@@ -124,13 +124,6 @@ func until(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-func TestCheck(t *testing.T) {
-	privtest.Root(t)
-	if err := tundev.Check(); err != nil {
-		t.Error(err)
-	}
-}
-
 func TestOpenRefuses(t *testing.T) {
 	if !privtest.Isolate(t) {
 		return
@@ -386,4 +379,25 @@ func TestReadGSO(t *testing.T) {
 	if got := read(t, queue, 4); len(got) != 1 || !strings.HasSuffix(got[0], "and on") {
 		t.Errorf("read %q", got)
 	}
+}
+
+// What does not fit the ring is counted by the kernel, and told.
+func TestRingFull(t *testing.T) {
+	if !privtest.Isolate(t) {
+		return
+	}
+	link, err := tundev.Open(tundev.Options{Name: name, TxQueueLen: 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer link.Close()
+	ip(t, "addr", "add", "10.9.0.1/24", "dev", name)
+	if err := link.Up(); err != nil {
+		t.Fatal(err)
+	}
+	c := dial(t)
+	for range 50 {
+		_, _ = c.Write([]byte("x")) // a full ring may show as ENOBUFS
+	}
+	until(t, "count of the 30 packets without room", func() bool { return link.Stats().Drops[tundev.DropRingFull] >= 30 })
 }

@@ -30,9 +30,15 @@ func engineLogger(log *slog.Logger, now func() time.Time) *device.Logger {
 			if format == "%v" || !log.Enabled(context.Background(), level) {
 				return
 			}
-			if ok, suppressed := l.allow(format, now()); ok {
-				log.Log(context.Background(), level, "wireguard: "+fmt.Sprintf(format, args...), "suppressed", suppressed)
+			ok, suppressed := l.allow(format, now())
+			if !ok {
+				return
 			}
+			var attrs []any
+			if suppressed > 0 {
+				attrs = append(attrs, "suppressed", suppressed)
+			}
+			log.Log(context.Background(), level, "wireguard: "+fmt.Sprintf(format, args...), attrs...)
 		}
 	}
 	return &device.Logger{Verbosef: write(slog.LevelDebug), Errorf: write(slog.LevelWarn)}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -46,6 +47,16 @@ func TestWholeSize(t *testing.T) {
 	} {
 		if got := wholeSize(tc.first, tc.sizes); got != tc.want {
 			t.Errorf("%s: %d, want %d", name, got, tc.want)
+		}
+	}
+}
+
+func TestOpenErrorSaysHowToMendIt(t *testing.T) {
+	for errno, part := range map[syscall.Errno]string{
+		syscall.ENOENT: "modprobe tun", syscall.ENODEV: "modprobe tun", syscall.EPERM: "10:200", syscall.EACCES: "run as root", syscall.EMFILE: cloneDevice,
+	} {
+		if err := openError(errno); !errors.Is(err, errno) || !strings.Contains(err.Error(), part) {
+			t.Errorf("%v: %v", errno, err)
 		}
 	}
 }
