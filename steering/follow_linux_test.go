@@ -10,9 +10,11 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/link"
 	"github.com/google/go-cmp/cmp"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/wgsteer/wgsteer/steering"
 )
@@ -285,14 +287,14 @@ func TestCheck(t *testing.T) {
 		if got, found := levels()["foreign-programs"]; found {
 			t.Errorf("nobody is ahead of ours: %q", got)
 		}
-		foreign := attachForeign(t, byName(t, "eth0").Attrs().Index)
+		attachForeign(t, byName(t, "eth0").Attrs().Index, returns(-1), "tcx")
 		var text string
 		for _, f := range steering.Check(o) {
 			if f.Name == "foreign-programs" {
 				text += f.Detail
 			}
 		}
-		wantText(t, text, "on the egress of eth0, ahead of ours: "+foreign)
+		wantText(t, text, "on the egress of eth0, ahead of ours: foreigner")
 
 		write(t, "/proc/sys/net/ipv4/ip_forward", "0")
 		defaults, err := netlink.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{}, 0)
@@ -315,19 +317,58 @@ func TestCheck(t *testing.T) {
 }
 
 // attachForeign puts a program of somebody else's ahead of all others.
-func attachForeign(t *testing.T, device int) (name string) {
+func attachForeign(t *testing.T, device int, chain asm.Instructions, by string) {
 	t.Helper()
-	program, err := ebpf.NewProgram(&ebpf.ProgramSpec{Name: "foreigner", Type: ebpf.SchedCLS, License: "MIT", Instructions: next()})
+	program, err := ebpf.NewProgram(&ebpf.ProgramSpec{Name: "foreigner", Type: ebpf.SchedCLS, License: "MIT", Instructions: chain})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer program.Close()
-	l, err := link.AttachTCX(link.TCXOptions{Interface: device, Program: program, Attach: ebpf.AttachTCXEgress, Anchor: link.Head()})
-	if err != nil {
+	if by == "tcx" {
+		l, err := link.AttachTCX(link.TCXOptions{Interface: device, Program: program, Attach: ebpf.AttachTCXEgress, Anchor: link.Head()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { l.Close() })
+		return
+	}
+	attrs := netlink.QdiscAttrs{LinkIndex: device, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT}
+	if err := netlink.QdiscAdd(&netlink.GenericQdisc{QdiscAttrs: attrs, QdiscType: "clsact"}); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { l.Close() })
-	return "foreigner"
+	filter := &netlink.BpfFilter{
+		FilterAttrs: netlink.FilterAttrs{LinkIndex: device, Parent: netlink.HANDLE_MIN_EGRESS, Priority: 1, Protocol: unix.ETH_P_ALL},
+		Fd:          program.FD(), Name: "foreigner", DirectAction: true,
+	}
+	if err := netlink.FilterAdd(filter); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestFirst: a program that was there before, and accepts every packet, does not
+// keep them from ours; and it is there afterwards.
+func TestFirst(t *testing.T) {
+	byMechanism(t, func(t *testing.T, n node, o steering.Options) {
+		mechanism := map[bool]string{false: "tcx", true: "clsact"}[o.ForceClsact]
+		eth0 := byName(t, "eth0").Attrs().Index
+		attachForeign(t, eth0, returns(0), mechanism)
+		tun, index := openTUN(t, o.Name)
+		apply(t, start(t, o), steered(index))
+		defer removeRoute(t, addRoute(t, "10.244.2.0/24", "192.0.2.2"))
+		send(t, n.pod, podAddr, peerPod, "steered")
+		expect(t, tun, "steered")
+		for _, f := range steering.Check(o) {
+			if f.Name == "foreign-programs" {
+				t.Errorf("ours is ahead: %+v", f)
+			}
+		}
+		if _, err := steering.Teardown(o); err != nil {
+			t.Fatal(err)
+		}
+		if got := attachedTo(t, eth0); got != 1 {
+			t.Errorf("%d programs are left, want the other's", got)
+		}
+	})
 }
 
 // TestCheckOptions: options that cannot be are a finding.

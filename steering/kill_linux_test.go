@@ -66,9 +66,10 @@ func applyAndWait(t *testing.T, pins string) {
 	select {}
 }
 
-// next is a program that leaves every packet to those behind it.
-func next() asm.Instructions {
-	return asm.Instructions{asm.Mov.Imm(asm.R0, -1), asm.Return()}
+// returns is a program that says the same of every packet: -1 leaves it to those
+// behind, 0 accepts it for all of them.
+func returns(action int32) asm.Instructions {
+	return asm.Instructions{asm.Mov.Imm(asm.R0, action), asm.Return()}
 }
 
 func mustAddr(s string) netip.Addr { return netip.MustParseAddr(s) }

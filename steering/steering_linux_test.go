@@ -1,12 +1,17 @@
 package steering_test
 
 import (
+	"errors"
+	"fmt"
+	"net"
 	"net/netip"
+	"strings"
 
 	"testing"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 
 	"github.com/wgsteer/wgsteer/internal/privtest"
 	"github.com/wgsteer/wgsteer/steering"
@@ -142,39 +147,63 @@ func TestDecrypted(t *testing.T) {
 	})
 }
 
-// TestGuard: without a tunnel, and after the process and its TUN are gone, pods
-// of other nodes cannot be reached, whoever has routes to them.
+// TestGuard: without a tunnel pods of other nodes cannot be reached, whoever has
+// routes to them, and by no route either.
 func TestGuard(t *testing.T) {
 	byMechanism(t, func(t *testing.T, n node, o steering.Options) {
 		plain := listen(t, n.world, peerPod)
 		send(t, n.pod, podAddr, peerPod, "control")
 		arrives(t, plain, "control")
-		addRoute(t, "10.244.0.0/16", "192.0.2.2")
 
 		s := start(t, o)
 		apply(t, s, guard())
+		if _, err := net.Dial("udp", netip.AddrPortFrom(peerPod, 4000).String()); !errors.Is(err, unix.EHOSTUNREACH) {
+			t.Errorf("without a route of the CNI's, the node is told %v, want EHOSTUNREACH", err)
+		}
+		addRoute(t, "10.244.0.0/16", "192.0.2.2")
 		before := s.Status()
 		send(t, n.pod, podAddr, peerPod, "guarded")
 		grew(t, s, before, "egress", "drop", "unknown_peer")
 
 		tun, index := openTUN(t, o.Name)
 		apply(t, s, steered(index))
-		send(t, n.pod, podAddr, peerPod, "steered")
-		expect(t, tun, "steered")
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
-		}
 		tun.Close()
-		after := start(t, o) // opens no device; only to read the counters
-		for _, redirected := range []bool{true, false} {
-			if redirected {
-				route := addRoute(t, "10.244.2.0/24", "192.0.2.2")
-				defer removeRoute(t, route)
+		eventually(t, func() string {
+			err := s.Apply(t.Context(), steered(index))
+			if err != nil && strings.Contains(s.Status().Failing, "there is no device with index") {
+				return ""
 			}
-			send(t, n.pod, podAddr, peerPod, "left behind")
-			apply(t, after, guard())
-			nothingCame(t, plain)
-		}
+			return fmt.Sprintf("the tunnel device is gone, and Apply says %v", err)
+		})
+		before = s.Status()
+		send(t, n.pod, podAddr, peerPod, "no device")
+		grew(t, s, before, "egress", "drop", "no_tunnel")
+		nothingCame(t, plain)
+	})
+}
+
+// TestPermissive: what cannot be encrypted passes, and is counted.
+func TestPermissive(t *testing.T) {
+	byMechanism(t, func(t *testing.T, n node, o steering.Options) {
+		tun, index := openTUN(t, o.Name)
+		s := start(t, o)
+		state := steered(index)
+		state.Strict = false
+		apply(t, s, state)
+		plain := listen(t, n.world, unknownPod)
+		before := s.Status()
+		send(t, n.pod, podAddr, unknownPod, "plain")
+		arrives(t, plain, "plain")
+		grew(t, s, before, "egress", "pass", "unknown_peer")
+		send(t, n.pod, podAddr, peerPod, "secret")
+		expect(t, tun, "secret")
+
+		state.Strict = true
+		apply(t, s, state)
+		addRoute(t, "10.244.9.0/24", "192.0.2.2")
+		send(t, n.pod, podAddr, unknownPod, "refused")
+		grew(t, s, before, "egress", "drop", "unknown_peer")
+		nothingCame(t, plain)
 	})
 }
 

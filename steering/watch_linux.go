@@ -21,12 +21,9 @@ const (
 // namespace, and applies the last State again when something happens to them or
 // a while has passed. It returns nil when ctx ends, and leaves all in place.
 func (s *Steering) Run(ctx context.Context) error {
-	socket, err := nl.Subscribe(unix.NETLINK_ROUTE,
-		unix.RTNLGRP_LINK, unix.RTNLGRP_TC,
-		unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV4_ROUTE,
-		unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_IPV6_ROUTE)
+	socket, err := subscribe()
 	if err != nil {
-		return fmt.Errorf("follow network events: %w", err)
+		return err
 	}
 	events := make(chan struct{}, 1)
 	failed := make(chan error, 1)
@@ -50,6 +47,18 @@ func (s *Steering) Run(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// subscribe opens a socket that is told of all that steering depends on.
+func subscribe() (*nl.NetlinkSocket, error) {
+	socket, err := nl.Subscribe(unix.NETLINK_ROUTE,
+		unix.RTNLGRP_LINK, unix.RTNLGRP_TC,
+		unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV4_ROUTE,
+		unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_IPV6_ROUTE)
+	if err != nil {
+		return nil, fmt.Errorf("follow network events: %w", err)
+	}
+	return socket, nil
 }
 
 // receive tells events of each message, or crowd of them, until ctx ends or the

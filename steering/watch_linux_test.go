@@ -2,10 +2,71 @@ package steering
 
 import (
 	"context"
+	"net"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/wgsteer/wgsteer/internal/privtest"
 )
+
+// TestSubscribe: each kind of change is told, by a message of its own.
+func TestSubscribe(t *testing.T) {
+	if !privtest.Isolate(t) {
+		return
+	}
+	socket, err := subscribe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name   string
+		change func() error
+		told   uint16
+		family byte
+	}{
+		{"link", func() error { return netlink.LinkSetMTU(lo, 9000) }, unix.RTM_NEWLINK, unix.AF_UNSPEC},
+		{"qdisc", func() error { return netlink.QdiscAdd(clsact(1)) }, unix.RTM_NEWQDISC, unix.AF_UNSPEC},
+		{"qdisc deleted", func() error { return netlink.QdiscDel(clsact(1)) }, unix.RTM_DELQDISC, unix.AF_UNSPEC},
+		{"IPv4 address", func() error { return netlink.AddrAdd(lo, &netlink.Addr{IPNet: ipNet(cidrs("192.0.2.1/32")[0])}) }, unix.RTM_NEWADDR, unix.AF_INET},
+		{"IPv6 address", func() error { return netlink.AddrAdd(lo, &netlink.Addr{IPNet: ipNet(cidrs("2001:db8::1/128")[0])}) }, unix.RTM_NEWADDR, unix.AF_INET6},
+		{"IPv4 route", func() error { return netlink.RouteAdd(blackhole("198.51.100.0/24")) }, unix.RTM_NEWROUTE, unix.AF_INET},
+		{"IPv6 route", func() error { return netlink.RouteAdd(blackhole("2001:db8:1::/64")) }, unix.RTM_NEWROUTE, unix.AF_INET6},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if err := test.change(); err != nil {
+				t.Fatal(err)
+			}
+			if err := socket.SetReceiveTimeout(&unix.Timeval{Sec: 5}); err != nil {
+				t.Fatal(err)
+			}
+			for {
+				messages, _, err := socket.Receive()
+				if err != nil {
+					t.Fatalf("not told: %v", err)
+				}
+				for _, m := range messages {
+					if m.Header.Type == test.told && m.Data[0] == test.family {
+						return
+					}
+				}
+			}
+		})
+	}
+}
+
+func blackhole(dst string) *netlink.Route {
+	_, n, _ := net.ParseCIDR(dst)
+	return &netlink.Route{Dst: n, Type: unix.RTN_BLACKHOLE}
+}
 
 func TestSettle(t *testing.T) {
 	for _, test := range []struct {
