@@ -18,9 +18,12 @@ func (e *env) waiting(text string) (done func()) {
 		start := time.Now()
 		next := time.NewTimer(patience)
 		defer next.Stop()
-		for {
+		for drawn := false; ; drawn = true {
 			select {
 			case <-quit:
+				if drawn {
+					fmt.Fprint(e.Stderr, "\r\x1b[K")
+				}
 				return
 			case <-next.C:
 			}
@@ -30,7 +33,6 @@ func (e *env) waiting(text string) (done func()) {
 				return
 			}
 			fmt.Fprintf(e.Stderr, "\r\x1b[K%s, %d s", text, int(time.Since(start)/time.Second))
-			defer fmt.Fprint(e.Stderr, "\r\x1b[K")
 			next.Reset(time.Second)
 		}
 	}()

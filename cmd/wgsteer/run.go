@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 
@@ -38,22 +39,22 @@ What keeps plaintext from leaving stays in the kernel when the daemon ends:
 			if err != nil {
 				return err
 			}
-			return d.runUntilSignalled(cmd.Context())
+			return untilSignalled(cmd.Context(), env, d.log, d.run)
 		},
 	}
 	configFlag(cmd, &file)
 	return cmd
 }
 
-// runUntilSignalled stops at the first signal and gives up at the second, even
-// where something hangs: the process ends then.
-func (d *daemon) runUntilSignalled(ctx context.Context) error {
+// untilSignalled stops run at the first signal and gives up on it at the
+// second: the process ends then, whatever hangs.
+func untilSignalled(ctx context.Context, env *env, log *slog.Logger, run func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	signals, stop := d.env.Signals(unix.SIGTERM, os.Interrupt)
+	signals, stop := env.Signals(unix.SIGTERM, os.Interrupt)
 	defer stop()
 	ended := make(chan error, 1)
-	go func() { ended <- d.run(ctx) }()
+	go func() { ended <- run(ctx) }()
 	for {
 		select {
 		case err := <-ended:
@@ -62,7 +63,7 @@ func (d *daemon) runUntilSignalled(ctx context.Context) error {
 			if ctx.Err() != nil {
 				return errors.New("ended at once by a second signal")
 			}
-			d.log.Info("stopping; a second signal ends it at once", "signal", s)
+			log.Info("stopping; a second signal ends it at once", "signal", s)
 			cancel()
 		}
 	}

@@ -110,7 +110,7 @@ func (t statusTable) problems(b *strings.Builder, s statusReply) {
 	if s.Configuration.Error != "" {
 		problems = append(slices.Clone(problems), keymgr.Problem{
 			Record:  s.Configuration.File,
-			Message: "the last reload was refused, the configuration of " + s.Configuration.Loaded.Format(time.DateTime) + " runs: " + s.Configuration.Error,
+			Message: "the last reload was refused, the configuration of " + s.Configuration.Loaded.Format(time.RFC3339) + " runs: " + s.Configuration.Error,
 		})
 	}
 	for _, p := range problems {
@@ -122,7 +122,7 @@ func (t statusTable) problems(b *strings.Builder, s statusReply) {
 		if p.Node != "" && p.Record != "" && p.Node != p.Record {
 			what = p.Record + " (" + p.Node + ")"
 		}
-		fmt.Fprintf(b, "  %s  %s: %s\n", paint(t.colour, sgr, level), what, p.Message)
+		fmt.Fprintf(b, "  %s  %s: %s\n", paint(t.colour, sgr, level), what, strings.ReplaceAll(p.Message, "\n", "\n           "))
 	}
 	for _, d := range s.Steering.Unsteerable {
 		fmt.Fprintf(b, "  %s  %s carries pod packets past the programs: %s\n", paint(t.colour, yellow, "warning"), d.Name, d.Reason)

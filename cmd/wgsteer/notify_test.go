@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/wgsteer/wgsteer/dataplane"
+)
+
+func TestStatusLine(t *testing.T) {
+	peers := []dataplane.Peer{{LastHandshake: time.Unix(1, 0)}, {}}
+	for want, s := range map[string]dataplane.Status{
+		"ready, 1 of 2 peers connected":                          {State: dataplane.Ready, Ready: true, Peers: peers},
+		"degraded, 1 of 2 peers connected: a fails (and 1 more)": {State: dataplane.Degraded, Ready: true, Peers: peers, Reasons: []string{"a fails", "b fails"}},
+		"tunnelling: waiting for the tunnel device":              {State: dataplane.Tunnelling, Reasons: []string{"waiting for the tunnel device"}},
+		"stopped: the data plane does not run (and 2 more)":      {State: dataplane.Stopped, Reasons: []string{"the data plane does not run", "x", "y"}},
+		"checking": {State: dataplane.Checking},
+	} {
+		if got := statusLine(s); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+func TestStarted(t *testing.T) {
+	for state, want := range map[dataplane.State]bool{
+		dataplane.Stopped: false, dataplane.Checking: false, dataplane.Guarding: false, dataplane.Tunnelling: false,
+		dataplane.Steering: true, dataplane.Ready: true, dataplane.Degraded: true,
+	} {
+		if got := started(dataplane.Status{State: state}); got != want {
+			t.Errorf("%s: %v, want %v", state, got, want)
+		}
+	}
+}
+
+// The watchdog is told three times in its time, and nothing is called ready
+// that is not.
+func TestNotifyWatchdog(t *testing.T) {
+	d := stopped(t)
+	synctest.Test(t, func(t *testing.T) {
+		var told []string
+		d.env.Notify = func(m string) error { told = append(told, m); return nil }
+		d.env.Watchdog = func() (time.Duration, error) { return 150 * time.Millisecond, nil }
+		ctx, cancel := context.WithTimeout(t.Context(), 1010*time.Millisecond)
+		defer cancel()
+		if err := d.notify(ctx); err != nil {
+			t.Fatal(err)
+		}
+		beats := 0
+		for _, m := range told {
+			if m == "WATCHDOG=1" {
+				beats++
+			}
+		}
+		if beats != 21 { // at 0, 50, ... 1000 ms
+			t.Errorf("%d signs of life in 1 s, want 21", beats)
+		}
+		if slices.Contains(told, "READY=1") || told[0] != "STATUS=stopped: the data plane does not run" || told[len(told)-1] != "STOPPING=1" {
+			t.Errorf("told %q", told)
+		}
+	})
+}
+
+func TestMonotonicNow(t *testing.T) {
+	before := monotonicNow()
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
+		t.Fatal(err)
+	}
+	if now := time.Duration(ts.Nano()); now < before || now-before > time.Minute {
+		t.Errorf("monotonicNow is %s, the clock then %s", before, now)
+	}
+	if got := reloading(1500 * time.Microsecond); got != "RELOADING=1\nMONOTONIC_USEC=1500" {
+		t.Errorf("reloading: %q", got)
+	}
+}
+
+// The first signal stops what runs; a second one ends it even while it hangs.
+func TestSignals(t *testing.T) {
+	for name, tt := range map[string]struct {
+		hangs   bool
+		signals int
+		want    string
+	}{
+		"one":                {false, 1, "stopped"},
+		"two, and it hangs":  {true, 2, "ended at once by a second signal"},
+		"none, and it fails": {false, 0, "stopped"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e, _, _ := testEnv()
+			signals := make(chan os.Signal, 2)
+			e.Signals = func(...os.Signal) (<-chan os.Signal, func()) { return signals, func() {} }
+			for range tt.signals {
+				signals <- unix.SIGTERM
+			}
+			hang := make(chan struct{})
+			defer close(hang)
+			err := untilSignalled(t.Context(), e, slog.New(slog.DiscardHandler), func(ctx context.Context) error {
+				if tt.signals > 0 {
+					<-ctx.Done()
+				}
+				if tt.hangs {
+					<-hang
+				}
+				return errors.New("stopped")
+			})
+			if err == nil || err.Error() != tt.want {
+				t.Errorf("got %v, want %s", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestWaiting(t *testing.T) {
+	for name, tt := range map[string]struct {
+		takes    time.Duration
+		terminal bool
+		want     string
+	}{
+		"quick":              {1900 * time.Millisecond, true, ""},
+		"slow":               {5 * time.Second, false, "wgsteer: asking\n"},
+		"slow on a terminal": {4500 * time.Millisecond, true, "\r\x1b[Kasking, 2 s\r\x1b[Kasking, 3 s\r\x1b[Kasking, 4 s\r\x1b[K"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				e, _, stderr := testEnv()
+				e.StderrTerminal = tt.terminal
+				done := e.waiting("asking")
+				time.Sleep(tt.takes)
+				done()
+				if got := stderr.String(); got != tt.want {
+					t.Errorf("got %q, want %q", got, tt.want)
+				}
+			})
+		})
+	}
+}

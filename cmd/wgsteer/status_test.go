@@ -1,0 +1,150 @@
+package main
+
+import (
+	"encoding/json"
+	"flag"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/goccy/go-yaml"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/wgsteer/wgsteer/dataplane"
+	"github.com/wgsteer/wgsteer/keymgr"
+	"github.com/wgsteer/wgsteer/steering"
+	"github.com/wgsteer/wgsteer/tunnel"
+	"github.com/wgsteer/wgsteer/wgkey"
+)
+
+var updateStatus = flag.Bool("update-status", false, "write the status tables in testdata")
+
+var noon = time.Date(2026, 5, 22, 12, 0, 0, 0, time.UTC)
+
+func degraded() statusReply {
+	return statusReply{
+		Version:       "v0.1.0",
+		PID:           4711,
+		Configuration: configurationStatus{File: "/etc/wgsteer/config.yaml", Loaded: noon.Add(-time.Hour), Error: "/etc/wgsteer/config.yaml:3: mtu: big: a whole number from 0 to 65535 is needed"},
+		Status: dataplane.Status{
+			State:      dataplane.Degraded,
+			Since:      noon.Add(-3 * time.Hour),
+			Ready:      true,
+			Reasons:    []string{"steering: eth1: no such device"},
+			Node:       "node-a",
+			Interface:  "wgsteer0",
+			PublicKey:  wgkey.PublicKey{1},
+			ListenPort: 51871,
+			Endpoint:   netip.MustParseAddrPort("192.0.2.1:51871"),
+			MTU:        1420,
+			Policy:     dataplane.Strict,
+			Backend:    dataplane.Userspace,
+			PodCIDRs:   []netip.Prefix{netip.MustParsePrefix("10.244.1.0/24"), netip.MustParsePrefix("fd00:10:244:1::/64")},
+			Peers: []dataplane.Peer{{
+				Name: "node-b", Endpoint: netip.MustParseAddrPort("192.0.2.2:51871"),
+				PodCIDRs:      []netip.Prefix{netip.MustParsePrefix("10.244.2.0/24")},
+				LastHandshake: noon.Add(-42 * time.Second), RxBytes: 3 << 20, TxBytes: 1234,
+			}, {
+				Name: "node-c", PodCIDRs: []netip.Prefix{netip.MustParsePrefix("10.244.3.0/24")},
+			}},
+			Problems: []keymgr.Problem{
+				{Node: "node-x", Record: "/etc/wgsteer/nodes/node-x.yaml", Message: "its public key is node-b's; node-b keeps it"},
+				{Record: "/etc/wgsteer/nodes/odd.yaml", Message: "unknown field colour, ignored", Warning: true},
+			},
+			Tunnel: tunnel.Stats{Drops: map[tunnel.DropReason]uint64{"udp_send_error": 7, "tun_ring_full": 0}, Offloads: []string{"tun-tso4", "udp-gso"}},
+			Steering: steering.Status{
+				Devices: []steering.Attachment{
+					{Device: steering.Device{Name: "eth0"}, Mechanism: "tcx"},
+					{Device: steering.Device{Name: "eth1"}, Error: "no such device"},
+				},
+				Verdicts: []steering.Verdict{
+					{Hook: "egress", Verdict: "encrypt", Packets: 100},
+					{Hook: "egress", Verdict: "drop", Reason: "unknown_peer", Packets: 12},
+				},
+				Unsteerable: []steering.Device{{Name: "macvlan0", Reason: "macvlan"}},
+			},
+		},
+	}
+}
+
+func TestStatusTable(t *testing.T) {
+	for name, tt := range map[string]struct {
+		reply  statusReply
+		colour bool
+	}{
+		"degraded": {degraded(), false},
+		"colour":   {degraded(), true},
+		"starting": {statusReply{Version: "v0.1.0", PID: 4711, Status: dataplane.Status{
+			State: dataplane.Checking, Node: "node-a", Interface: "wgsteer0", Reasons: []string{"reading the key"},
+		}}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var b strings.Builder
+			if err := (statusTable{colour: tt.colour, now: noon}).write(&b, tt.reply); err != nil {
+				t.Fatal(err)
+			}
+			file := "testdata/status/" + name + ".txt"
+			if *updateStatus {
+				if err := os.WriteFile(file, []byte(b.String()), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), b.String()); diff != "" {
+				t.Errorf("%s (-want +got; -update-status writes it anew):\n%s", file, diff)
+			}
+		})
+	}
+}
+
+// JSON and YAML are one schema, and what a client reads back is what was sent.
+func TestStatusFormats(t *testing.T) {
+	var texts [2]strings.Builder
+	for i, format := range []string{"json", "yaml"} {
+		if err := (&output{format}).print(&texts[i], degraded(), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var fromJSON, fromYAML any
+	if err := json.Unmarshal([]byte(texts[0].String()), &fromJSON); err != nil {
+		t.Fatal(err)
+	}
+	asJSON, err := yaml.YAMLToJSON([]byte(texts[1].String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(asJSON, &fromYAML); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(fromJSON, fromYAML); diff != "" {
+		t.Errorf("YAML differs (-json +yaml):\n%s", diff)
+	}
+	for _, field := range []string{"version", "pid", "configuration", "state", "ready", "peers", "problems", "tunnel", "steering"} {
+		if _, ok := fromJSON.(map[string]any)[field]; !ok {
+			t.Errorf("no field %s", field)
+		}
+	}
+}
+
+func TestAge(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		-time.Second:           "less than 1 s",
+		999 * time.Millisecond: "less than 1 s",
+		time.Second:            "1 s",
+		119 * time.Second:      "119 s",
+		2 * time.Minute:        "2 min",
+		119 * time.Minute:      "119 min",
+		2 * time.Hour:          "2 h 0 min",
+		47*time.Hour + 59*time.Minute + 59*time.Second: "47 h 59 min",
+		48 * time.Hour: "2 days",
+	} {
+		if got := age(d); got != want {
+			t.Errorf("age(%s) = %q, want %q", d, got, want)
+		}
+	}
+}
