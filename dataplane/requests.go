@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/wgsteer/wgsteer/keymgr"
 	"github.com/wgsteer/wgsteer/wgkey"
 )
 
@@ -45,16 +46,12 @@ func (d *DataPlane) RotateKey(ctx context.Context) (Rotation, error) {
 	var start time.Time
 	err := d.ask(ctx, func(ctx context.Context, r *reconciler) error {
 		before = withSession(d.Status(), r.config.Now().Add(-sessionLife))
-		old, next, err := r.store.Rotate(rand.Reader)
-		if err != nil {
+		result.OldPublicKey = r.key.Public()
+		start = r.config.Now()
+		if err := r.rotate(ctx); err != nil {
 			return err
 		}
-		result.OldPublicKey, result.NewPublicKey = old.Public(), next.Public()
-		start = r.config.Now()
-		r.key = next
-		if err := r.reconcile(ctx); err != nil {
-			return fmt.Errorf("the new key is stored, but not yet in use everywhere; it is being tried again: %w", err)
-		}
+		result.NewPublicKey = r.key.Public()
 		r.log.Info("rotated the private key", "old", result.OldPublicKey, "new", result.NewPublicKey)
 		return r.greetAll()
 	})
@@ -72,6 +69,27 @@ func (d *DataPlane) RotateKey(ctx context.Context) (Rotation, error) {
 		return result, fmt.Errorf("no handshake under the new key with %q yet: do they read this node's new record? (wgsteer status there shows it)", missing)
 	}
 	return result, nil
+}
+
+// rotate runs in the reconciler.
+func (r *reconciler) rotate(ctx context.Context) error {
+	_, next, err := r.store.Rotate(rand.Reader)
+	if err != nil {
+		// The disk may have taken the new key all the same: what a restart would
+		// find is in force.
+		if stored, lerr := r.store.Load(); lerr == nil && !stored.Equal(r.key) {
+			r.key = stored
+		}
+		return err
+	}
+	r.key = next
+	if r.snapshot != nil { // its record of this node is about to be replaced
+		r.snapshot.Nodes = filter(r.snapshot.Nodes, func(n keymgr.Node) bool { return n.Name != r.config.Node })
+	}
+	if err := r.reconcile(ctx); err != nil {
+		return fmt.Errorf("the new key is stored, but not yet in use everywhere; it is being tried again: %w", err)
+	}
+	return nil
 }
 
 // Greet starts a handshake with every peer that has no session and waits,
