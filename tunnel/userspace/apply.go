@@ -43,8 +43,11 @@ func (t *Tunnel) apply(ctx context.Context, e *engine, config tunnel.Config) err
 		return err
 	}
 	c := tunnel.Diff(present(now.config, link.MTU, t.last), config)
-	for key, fresh := range toGreet(c, config) { // also if a step below fails
-		t.ungreeted[key] = t.ungreeted[key] || fresh
+	// Noted before the changes: a peer may shake hands as soon as it is known.
+	// Kept for the next Apply if a step below fails.
+	asked := t.options.Now()
+	for key, fresh := range toGreet(c, config) {
+		t.ungreeted[key] = greeting{at: asked, fresh: fresh || t.ungreeted[key].fresh}
 	}
 	if err := e.change(ctx, c, now.config.ListenPort); err != nil {
 		return err
@@ -56,9 +59,7 @@ func (t *Tunnel) apply(ctx context.Context, e *engine, config tunnel.Config) err
 		e.up.Store(true)
 	}
 	t.last = cloned(config)
-	for key, fresh := range t.ungreeted {
-		t.greeter.add(fresh, key)
-	}
+	t.greeter.add(t.ungreeted)
 	clear(t.ungreeted)
 	if !c.Empty() {
 		t.log.Debug("tunnel configured", "peers_changed", len(c.Peers), "peers_removed", len(c.Removed), "peers", len(config.Peers))

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -44,9 +45,9 @@ type greeter struct {
 
 // greeting is a handshake that was asked for.
 type greeting struct {
-	at    time.Time
-	fresh bool // there is no session, whatever the time of the last handshake
-	step  int  // in greetFirst or greetSecond: what comes next
+	at    time.Time // a handshake since then is the answer
+	fresh bool      // there is no session, whatever the time of the last handshake
+	step  int       // in greetFirst or greetSecond: what comes next
 }
 
 // move is what to do towards one peer now.
@@ -64,30 +65,30 @@ func newGreeter(now func() time.Time) *greeter {
 func (t *Tunnel) Greet(peers ...wgkey.PublicKey) error {
 	return t.with(func(e *engine) error {
 		var errs []error
+		asked := make(map[wgkey.PublicKey]greeting, len(peers))
 		for _, key := range peers {
 			if e.device.LookupPeer(device.NoisePublicKey(key)) == nil {
 				errs = append(errs, fmt.Errorf("greet peer %s: no such peer", key))
 				continue
 			}
-			t.greeter.add(false, key)
+			asked[key] = greeting{at: t.options.Now()}
 		}
+		t.greeter.add(asked)
 		return errors.Join(errs...)
 	})
 }
 
-// add asks for greetings; run gives them. fresh says that the peers' sessions,
-// if they have any, are of no use any more.
-func (g *greeter) add(fresh bool, peers ...wgkey.PublicKey) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for _, key := range peers {
-		g.asked[key] = greeting{at: g.now(), fresh: fresh}
+// add asks for greetings; run gives them.
+func (g *greeter) add(asked map[wgkey.PublicKey]greeting) {
+	if len(asked) == 0 {
+		return
 	}
-	if len(g.asked) > 0 {
-		select {
-		case g.wake <- struct{}{}:
-		default:
-		}
+	g.mu.Lock()
+	maps.Copy(g.asked, asked)
+	g.mu.Unlock()
+	select {
+	case g.wake <- struct{}{}:
+	default:
 	}
 }
 

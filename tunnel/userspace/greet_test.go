@@ -38,8 +38,8 @@ func TestGreeter(t *testing.T) {
 	for name, tc := range map[string]struct {
 		peer  tunnel.PeerStats
 		fresh bool
-		// after how many ticks a message, or a reset and a message, is wanted;
-		// "more" is the number of ticks after which it is over.
+		// The ticks at which a message, or a reset and a message, is wanted, and
+		// the one at which it is over.
 		sends, resets []int
 		over          int
 	}{
@@ -65,7 +65,7 @@ func TestGreeter(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			now := epoch
 			g := newGreeter(func() time.Time { return now })
-			g.add(tc.fresh, tc.peer.PublicKey)
+			g.add(map[wgkey.PublicKey]greeting{tc.peer.PublicKey: {at: now, fresh: tc.fresh}})
 			var sends, resets []int
 			n, more := 0, true
 			for ; more && n < 100; n++ {
@@ -101,7 +101,7 @@ func span(from, to int) (list []int) {
 
 func TestGreeterForgetsRemovedPeers(t *testing.T) {
 	g := newGreeter(func() time.Time { return epoch })
-	g.add(true, largest)
+	g.add(map[wgkey.PublicKey]greeting{largest: {at: epoch, fresh: true}})
 	if moves, more := g.due(engineState(t, tunnel.PeerStats{PublicKey: smallest, Endpoint: endpoint})); len(moves) > 0 || more {
 		t.Errorf("moves %v, more %v", moves, more)
 	}

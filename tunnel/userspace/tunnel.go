@@ -47,8 +47,8 @@ type Tunnel struct {
 
 	applying sync.Mutex // guards all below
 	last     tunnel.Config
-	// ungreeted are peers changed by an Apply that failed later; see toGreet.
-	ungreeted map[wgkey.PublicKey]bool
+	// ungreeted are peers changed by an Apply that failed later.
+	ungreeted map[wgkey.PublicKey]greeting
 }
 
 var _ tunnel.Tunnel = (*Tunnel)(nil)
@@ -72,7 +72,7 @@ func New(o Options) (*Tunnel, error) {
 	}
 	t := &Tunnel{
 		options: o, log: o.Logger.With("interface", o.Interface),
-		ready: make(chan struct{}), ungreeted: make(map[wgkey.PublicKey]bool),
+		ready: make(chan struct{}), ungreeted: make(map[wgkey.PublicKey]greeting),
 	}
 	t.greeter = newGreeter(o.Now)
 	return t, nil

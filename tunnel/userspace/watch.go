@@ -10,8 +10,8 @@ import (
 )
 
 // The watch looks every watchEvery; a reader that had work all the while but
-// did none for stuckAfter is stuck: ten times what a loaded machine was seen
-// to need.
+// did none for stuckAfter is stuck. It normally needs microseconds; seconds
+// happen where a machine is paused or overloaded.
 const (
 	watchEvery = time.Second
 	stuckAfter = 10 * time.Second
