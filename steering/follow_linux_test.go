@@ -135,6 +135,7 @@ func TestMend(t *testing.T) {
 	byMechanism(t, func(t *testing.T, n node, o steering.Options) {
 		_, index := openTUN(t, o.Name)
 		eth0 := byName(t, "eth0").Attrs().Index
+		attachForeign(t, eth0, returns(-1), "tcx") // it is not taken for ours
 		pins := filepath.Join(o.BPFFS, o.Name)
 		for _, test := range []struct {
 			name  string

@@ -157,7 +157,8 @@ func TestOtherLayout(t *testing.T) {
 				t.Fatal(err)
 			}
 			old.Close()
-			apply(t, start(t, o), steered(index))
+			s := start(t, o)
+			apply(t, s, steered(index))
 			now, err := ebpf.LoadPinnedMap(path, nil)
 			if err != nil {
 				t.Fatal(err)
@@ -166,16 +167,15 @@ func TestOtherLayout(t *testing.T) {
 				t.Errorf("pin %s is still the old one: %v", name, err)
 			}
 			now.Close()
+			before := s.Status()
+			grew(t, s, before, "tunnel_egress", "encrypt", "to_remote_pod")
+			eventually(t, func() string {
+				if s.Status().Peers[0].TxPackets > before.Peers[0].TxPackets {
+					return ""
+				}
+				return "after a new " + name + " the peer's packets are not counted any more"
+			})
 		}
-		s := start(t, o)
-		apply(t, s, steered(index))
-		before := s.Status().Peers[0].TxPackets
-		eventually(t, func() string {
-			if s.Status().Peers[0].TxPackets > before {
-				return ""
-			}
-			return "the peer's packets are not counted any more"
-		})
 		end()
 	})
 }
