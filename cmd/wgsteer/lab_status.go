@@ -27,7 +27,7 @@ type labNodeStatus struct {
 	Namespace string       `json:"namespace"` // as ip-netns(8) names it
 	Config    string       `json:"config"`
 	Log       string       `json:"log"`
-	// Daemon is the state of the daemon, or why it cannot be told.
+	// Daemon is the state of the daemon, or why there is none to tell.
 	Daemon string `json:"daemon"`
 }
 
@@ -52,20 +52,21 @@ func (n *labNodes) status(ctx context.Context) labStatus {
 	return s
 }
 
+// daemonState is in a word or two; `wgsteer status` on the node says more.
 func (n *labNodes) daemonState(ctx context.Context, node *netlab.Node) string {
 	client, err := n.client(node)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "not started yet"
 	}
 	if err != nil {
-		return oneLine(err.Error())
+		return "configuration is broken"
 	}
 	reply, err := client.status(ctx)
 	if errors.Is(err, errNoDaemon) {
 		return "ended"
 	}
 	if err != nil {
-		return oneLine(err.Error())
+		return "no answer"
 	}
 	return string(reply.State)
 }

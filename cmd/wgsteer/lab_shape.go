@@ -1,0 +1,50 @@
+package main
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wgsteer/wgsteer/internal/netlab"
+)
+
+// defaultLabName is what a lab is called that nobody named.
+const defaultLabName = "demo"
+
+// labShape is what a lab should be.
+type labShape struct {
+	name     string
+	nodes    int
+	pods     int   // of each node
+	families []int // 4 and 6
+}
+
+// labNames is netlab's rule; the names of interfaces and directories set it.
+var labNames = regexp.MustCompile(`^[a-z0-9]{1,8}$`)
+
+// validate names the flag and the value that is wrong.
+func (s labShape) validate() error {
+	switch {
+	case !labNames.MatchString(s.name):
+		return fmt.Errorf("--name %q: 1 to 8 lower-case letters and digits are needed", s.name)
+	case s.nodes < 2 || s.nodes > netlab.MaxNodes:
+		return fmt.Errorf("--nodes %d: 2 to %d are needed", s.nodes, netlab.MaxNodes)
+	case s.pods < 1 || s.pods > netlab.MaxPods:
+		return fmt.Errorf("--pods %d: 1 to %d are needed", s.pods, netlab.MaxPods)
+	}
+	for i, f := range s.families {
+		if f != 4 && f != 6 || slices.Contains(s.families[:i], f) {
+			return fmt.Errorf("--family %s: 4, 6 or 4,6 is needed", strings.Trim(fmt.Sprint(s.families), "[]"))
+		}
+	}
+	return nil
+}
+
+func (s *labShape) addFlags(cmd *cobra.Command) {
+	cmd.Flags().IntVar(&s.nodes, "nodes", 3, "how many nodes")
+	cmd.Flags().IntVar(&s.pods, "pods", 2, "how many pods a node")
+	cmd.Flags().IntSliceVar(&s.families, "family", []int{4, 6}, "IP versions of nodes and pods")
+}
