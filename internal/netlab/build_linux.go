@@ -33,7 +33,7 @@ func (l *Lab) build(ctx context.Context) error {
 			return fmt.Errorf("build %s: %w", n.Name, err)
 		}
 	}
-	return nil
+	return l.settle(ctx)
 }
 
 // makeNamespace creates a namespace of the lab that forwards, where addresses
@@ -178,11 +178,7 @@ func attrs(name string, mtu int) netlink.LinkAttrs {
 func bringUp(link netlink.Link, addrs ...netip.Prefix) error {
 	name := link.Attrs().Name
 	for _, a := range addrs {
-		addr := &netlink.Addr{IPNet: ipNet(a)}
-		if a.Addr().Is6() {
-			addr.Flags = unix.IFA_F_NODAD
-		}
-		if err := netlink.AddrAdd(link, addr); err != nil {
+		if err := netlink.AddrAdd(link, &netlink.Addr{IPNet: ipNet(a)}); err != nil {
 			return fmt.Errorf("add address %s to %s: %w", a, name, err)
 		}
 	}

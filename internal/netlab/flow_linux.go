@@ -2,8 +2,10 @@ package netlab
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"sync"
 	"time"
 
@@ -39,7 +41,10 @@ func (l *Lab) runFlow(ctx context.Context, f Flow, o FlowOptions) Result {
 	ctx, cancel := context.WithTimeoutCause(ctx, o.Timeout, fmt.Errorf("not done within %v", o.Timeout))
 	defer cancel()
 	if err := l.carry(ctx, &r, o); err != nil {
-		if ctx.Err() != nil { // then err is what a socket says of its deadline
+		if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) {
+			<-ctx.Done() // whose deadline it is; package net may be quicker by a moment
+		}
+		if ctx.Err() != nil {
 			err = fmt.Errorf("%w (%w)", err, context.Cause(ctx))
 		}
 		r.Error = fmt.Sprintf("%v: %v", f, err)
