@@ -4,6 +4,6 @@
 // named after nothing, and every package says what it is.
 //
 // The rules are data (table.go), the judgement is a function from packages to
-// complaints (rules.go), and the test asks `go list` for the packages. Nothing
-// imports this package.
+// complaints (rules.go), and the test reads the packages. Nothing imports this
+// package.
 package archtest

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// pkg is one package as `go list -json` describes it.
+// pkg is one package, as package go/build describes it.
 type pkg struct {
 	ImportPath   string
 	Name         string
