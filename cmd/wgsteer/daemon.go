@@ -25,7 +25,9 @@ type daemon struct {
 	plane   *dataplane.DataPlane
 	version buildVersion
 
-	mu          sync.Mutex // guards what follows; held during a reload
+	reloading sync.Mutex // held by the one reload at a time
+
+	mu          sync.Mutex // guards what follows; only a reload changes it
 	config      configuration
 	loaded      time.Time
 	reloadError error

@@ -90,8 +90,8 @@ func statusLine(s dataplane.Status) string {
 	return line
 }
 
-// reloading is the message that begins a reload; sd_notify(3) wants the time.
-func reloading(now time.Duration) string {
+// reloadingAt is the message that begins a reload; sd_notify(3) wants the time.
+func reloadingAt(now time.Duration) string {
 	return fmt.Sprintf("%s\nMONOTONIC_USEC=%d", systemd.SdNotifyReloading, now.Microseconds())
 }
 

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -78,8 +80,36 @@ func TestMonotonicNow(t *testing.T) {
 	if now := time.Duration(ts.Nano()); now < before || now-before > time.Minute {
 		t.Errorf("monotonicNow is %s, the clock then %s", before, now)
 	}
-	if got := reloading(1500 * time.Microsecond); got != "RELOADING=1\nMONOTONIC_USEC=1500" {
-		t.Errorf("reloading: %q", got)
+	if got := reloadingAt(1500 * time.Microsecond); got != "RELOADING=1\nMONOTONIC_USEC=1500" {
+		t.Errorf("reloadingAt: %q", got)
+	}
+}
+
+// What the process is told by its environment reaches the service manager.
+func TestNotifySocket(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "notify")
+	l, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	t.Setenv("NOTIFY_SOCKET", path)
+	t.Setenv("WATCHDOG_USEC", "30000000")
+	t.Setenv("WATCHDOG_PID", "")
+	if err := osEnv().Notify("READY=1"); err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, 100)
+	n, err := l.Read(b)
+	if err != nil || string(b[:n]) != "READY=1" {
+		t.Errorf("received %q, %v", b[:n], err)
+	}
+	if d, err := osEnv().Watchdog(); d != 30*time.Second || err != nil {
+		t.Errorf("watchdog %s, %v", d, err)
+	}
+	t.Setenv("NOTIFY_SOCKET", "")
+	if err := osEnv().Notify("READY=1"); err != nil {
+		t.Errorf("without a service manager: %v", err)
 	}
 }
 

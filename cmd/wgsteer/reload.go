@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// configuration says which configuration runs. During a reload it waits.
+// configuration says which configuration runs.
 func (d *daemon) configuration() configurationStatus {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -23,21 +23,32 @@ func (d *daemon) configuration() configurationStatus {
 // reload reads the configuration file again and makes it so. On error nothing
 // has changed but the status, which tells it.
 func (d *daemon) reload() error {
+	d.reloading.Lock()
+	defer d.reloading.Unlock()
+	next, err := d.apply()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	next, err := loadConfig(d.env, d.config.File)
-	if err == nil {
-		err = unchangeable(d.config, next)
-	}
-	if err == nil {
-		err = d.plane.Reload(next.plane(d.log))
-	}
 	if d.reloadError = err; err != nil {
 		return fmt.Errorf("the running configuration stays: %w", err)
 	}
 	d.config, d.loaded = next, time.Now()
 	d.level.Set(logLevel(next.Log, d.env.Getenv))
 	return nil
+}
+
+// apply makes the data plane what the file says.
+func (d *daemon) apply() (configuration, error) {
+	d.mu.Lock()
+	old := d.config
+	d.mu.Unlock()
+	next, err := loadConfig(d.env, old.File)
+	if err == nil {
+		err = unchangeable(old, next)
+	}
+	if err == nil {
+		err = d.plane.Reload(next.plane(d.log))
+	}
+	return next, err
 }
 
 // unchangeable refuses what the process holds open. What the data plane cannot
@@ -73,7 +84,7 @@ func (d *daemon) followHangups(ctx context.Context) error {
 			return nil
 		case <-hangups:
 		}
-		d.tell(reloading(monotonicNow()))
+		d.tell(reloadingAt(monotonicNow()))
 		if err := d.reload(); err != nil {
 			d.log.Error("reload", "error", err) // success the data plane logs
 		}
