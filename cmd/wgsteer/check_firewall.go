@@ -18,7 +18,8 @@ func checkFirewall(ctx context.Context, port uint16) []finding {
 	case errors.Is(err, exec.ErrNotFound):
 		return []finding{{"firewall", levelWarn, "nft is not installed, so this host's rules were not looked at", []string{"install nftables to have them checked"}}}
 	case errors.As(err, &exit):
-		return []finding{{"firewall", levelWarn, "nft list ruleset: " + strings.TrimSpace(string(exit.Stderr)), nil}}
+		why, _, _ := strings.Cut(strings.TrimSpace(string(exit.Stderr)), "\n")
+		return []finding{{"firewall", levelWarn, "this host's rules were not looked at: nft list ruleset: " + why, nil}}
 	case err != nil:
 		return []finding{{"firewall", levelWarn, fmt.Sprintf("nft list ruleset: %v", err), nil}}
 	}

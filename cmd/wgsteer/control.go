@@ -10,7 +10,7 @@ import (
 // one, fields are only ever added.
 const (
 	pathStatus = "/v1/status" // GET: statusReply
-	pathRotate = "/v1/rotate" // POST: dataplane.Rotation, beside an errorReply's error where peers did not follow
+	pathRotate = "/v1/rotate" // POST: rotateReply
 	pathGreet  = "/v1/greet"  // POST: greetReply
 	pathReload = "/v1/reload" // POST: configurationStatus
 )
@@ -35,9 +35,10 @@ type configurationStatus struct {
 	Error string `json:"error,omitempty"`
 }
 
-// rotateReply is a rotation, and what is not right with it.
+// rotateReply is a rotation that was made.
 type rotateReply struct {
 	dataplane.Rotation
+	// Error names the peers that have not taken up the new key yet.
 	Error string `json:"error,omitempty"`
 }
 
