@@ -21,8 +21,10 @@ const (
 	defaultMetrics    = "127.0.0.1:9587"
 )
 
-// maxConfigSize is far above any real file, in bytes.
-const maxConfigSize = 1 << 20
+// maxConfigSize is far above any real file, in bytes. The YAML parser recurses
+// and takes its time with what is nested deeply: 1 MB of brackets took minutes
+// (goccy/go-yaml v1.19.2).
+const maxConfigSize = 64 << 10
 
 // configuration is a configuration file, validated and with its defaults. Raw
 // is document.

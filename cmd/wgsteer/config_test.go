@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -15,11 +16,9 @@ import (
 
 const exampleFile = "../../deploy/wgsteer.example.yaml"
 
-var compareNetip = cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })
-
 func comparers() cmp.Options {
 	return cmp.Options{
-		compareNetip,
+		cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b }),
 		cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
 		cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
 	}
@@ -177,6 +176,30 @@ func TestBrokenConfigKeepsWhatItSays(t *testing.T) {
 	}
 	if got := c.socketPath(); got != "/run/x/wg7.sock" {
 		t.Errorf("socket %s", got)
+	}
+}
+
+func TestConfigFiles(t *testing.T) {
+	dir := t.TempDir()
+	long := dir + "/long"
+	if err := os.WriteFile(long, []byte(cluster+strings.Repeat("#", maxConfigSize)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e, _, _ := testEnv()
+	for file, want := range map[string]string{
+		long:           "configuration file " + long + " is longer than 65536 bytes; is it the right one?",
+		dir:            "read the configuration file: read " + dir + ": is a directory",
+		dir + "/no":    "configuration file " + dir + "/no does not exist; write one (deploy/wgsteer.example.yaml explains every field) or name another with --config",
+		long + "/file": "open the configuration file: open " + long + "/file: not a directory",
+	} {
+		c, err := loadConfig(e, file)
+		var usage usageError
+		if !errors.As(err, &usage) || err.Error() != want {
+			t.Errorf("%s: %v, want %s", file, err, want)
+		}
+		if got := c.socketPath(); got != "/run/wgsteer/wgsteer0.sock" {
+			t.Errorf("%s: socket %s", file, got)
+		}
 	}
 }
 
