@@ -144,8 +144,8 @@ func TestMend(t *testing.T) {
 		}{
 			{"our routes", 0, func(t *testing.T) {
 				routes, err := netlink.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{Protocol: steering.DefaultRouteProtocol}, netlink.RT_FILTER_PROTOCOL)
-				if err != nil || len(routes) != 4 {
-					t.Fatalf("there are 4 routes of ours; got %v, %v", routes, err)
+				if err != nil || len(routes) != 6 {
+					t.Fatalf("there are 6 routes of ours; got %v, %v", routes, err)
 				}
 				for _, r := range routes {
 					removeRoute(t, &r)

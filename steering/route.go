@@ -28,7 +28,9 @@ type routeTarget struct {
 
 // routes derives our routes from a valid state: in strict mode an unreachable
 // one for each cluster CIDR, so that nothing falls through to the default route;
-// and with a tunnel one for each remote pod CIDR.
+// and with a tunnel one for each remote pod CIDR. A cluster CIDR goes there too:
+// a packet to a pod that nobody announced is dropped there by name and counted,
+// where the unreachable route would drop it uncounted.
 //
 // In permissive mode there is no unreachable route: where the CNI routes pods
 // by the default route, it would refuse what is to pass.
@@ -42,10 +44,16 @@ func (s State) routes() map[routeKey]routeTarget {
 	if s.Tunnel.Index == 0 {
 		return want
 	}
-	for _, p := range s.Peers {
-		for _, cidr := range p.PodCIDRs {
+	into := func(cidrs []netip.Prefix) {
+		for _, cidr := range cidrs {
 			want[routeKey{cidr, metricPods}] = routeTarget{s.Tunnel.Index, s.Tunnel.source(cidr.Addr())}
 		}
+	}
+	if s.Strict {
+		into(s.ClusterCIDRs)
+	}
+	for _, p := range s.Peers {
+		into(p.PodCIDRs)
 	}
 	return want
 }

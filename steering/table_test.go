@@ -120,10 +120,14 @@ func TestRoutes(t *testing.T) {
 		{cidr("10.244.2.0/24"), 4294967294}: {7, addr("192.0.2.1")},
 		{cidr("fd00:0:2::/64"), 4294967294}: {7, addr("2001:db8::1")},
 	}
-	both := map[routeKey]routeTarget{}
-	for _, m := range []map[routeKey]routeTarget{unreachable, pods} {
+	unknown := map[routeKey]routeTarget{
+		{cidr("10.244.0.0/16"), 4294967294}: {7, addr("192.0.2.1")},
+		{cidr("fd00::/32"), 4294967294}:     {7, addr("2001:db8::1")},
+	}
+	all := map[routeKey]routeTarget{}
+	for _, m := range []map[routeKey]routeTarget{unreachable, pods, unknown} {
 		for k, v := range m {
-			both[k] = v
+			all[k] = v
 		}
 	}
 	for _, test := range []struct {
@@ -132,7 +136,7 @@ func TestRoutes(t *testing.T) {
 		want  map[routeKey]routeTarget
 	}{
 		{"guard", State{Strict: true, ClusterCIDRs: cluster, Peers: peers}, unreachable},
-		{"strict", State{Strict: true, ClusterCIDRs: cluster, Peers: peers, Tunnel: tunnel}, both},
+		{"strict", State{Strict: true, ClusterCIDRs: cluster, Peers: peers, Tunnel: tunnel}, all},
 		{"permissive", State{ClusterCIDRs: cluster, Peers: peers, Tunnel: tunnel}, pods},
 		{"permissive, no tunnel", State{ClusterCIDRs: cluster, Peers: peers}, map[routeKey]routeTarget{}},
 		{"no address", State{Peers: peers[:1], Tunnel: Tunnel{Index: 7, Addresses: cidrs("192.0.2.1/32")}},
