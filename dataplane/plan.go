@@ -2,7 +2,6 @@ package dataplane
 
 import (
 	"cmp"
-	"fmt"
 	"net/netip"
 	"slices"
 
@@ -39,7 +38,7 @@ type plan struct {
 }
 
 // makePlan is pure. nodes are those that keymgr accepted, sorted by name; this
-// node's own is left out by its name.
+// node's own is left out by its name, and what cannot be steered is a problem.
 func makePlan(c Config, key wgkey.PrivateKey, f facts, nodes []keymgr.Node) plan {
 	p := plan{self: self(c, key.Public(), f)}
 	p.tunnel = tunnel.Config{PrivateKey: key, ListenPort: c.ListenPort, MTU: tunnelMTU(c, f)}
@@ -53,12 +52,21 @@ func makePlan(c Config, key wgkey.PrivateKey, f facts, nodes []keymgr.Node) plan
 	if f.tunnel.Index != 0 {
 		p.steering.Tunnel = steering.Tunnel{Index: f.tunnel.Index, Addresses: hostPrefixes(p.self.NodeIPs)}
 	}
+	nodes = filter(nodes, func(n keymgr.Node) bool { return n.Name != c.Node })
 	for _, n := range nodes {
-		if n.Name == c.Node {
-			continue
-		}
-		if problem := unfit(c, n); problem != "" {
-			p.problems = append(p.problems, keymgr.Problem{Node: n.Name, Record: n.Name, Message: problem})
+		p.steering.Peers = append(p.steering.Peers, steering.Peer{
+			Name:     n.Name,
+			PodCIDRs: n.PodCIDRs,
+			NodeIPs:  n.NodeIPs,
+			Endpoint: n.Endpoint.Addr(),
+		})
+	}
+	refused := p.steering.Refused()
+	p.steering.Peers = filter(p.steering.Peers, func(s steering.Peer) bool { return refused[s.Name] == nil })
+	for _, n := range nodes {
+		if err := refused[n.Name]; err != nil {
+			p.problems = append(p.problems, keymgr.Problem{Node: n.Name, Record: n.Record,
+				Message: err.Error() + "; correct the record, or this node's configuration"})
 			continue
 		}
 		p.tunnel.Peers = append(p.tunnel.Peers, tunnel.Peer{
@@ -66,12 +74,6 @@ func makePlan(c Config, key wgkey.PrivateKey, f facts, nodes []keymgr.Node) plan
 			Endpoint:            n.Endpoint,
 			AllowedIPs:          append(slices.Clone(n.PodCIDRs), hostPrefixes(n.NodeIPs)...),
 			PersistentKeepalive: cmp.Or(n.PersistentKeepalive, c.PersistentKeepalive),
-		})
-		p.steering.Peers = append(p.steering.Peers, steering.Peer{
-			Name:     n.Name,
-			PodCIDRs: n.PodCIDRs,
-			NodeIPs:  n.NodeIPs,
-			Endpoint: n.Endpoint.Addr(),
 		})
 	}
 	return p
@@ -105,19 +107,6 @@ func tunnelMTU(c Config, f facts) int {
 	}
 	smallest := slices.MinFunc(f.uplinks, func(a, b steering.Device) int { return cmp.Compare(a.MTU, b.MTU) }).MTU
 	return min(max(smallest-overhead, minMTU), maxMTU)
-}
-
-// unfit says why a peer that keymgr accepted cannot be programmed here.
-func unfit(c Config, n keymgr.Node) string {
-	for _, a := range n.NodeIPs {
-		if cl, in := within(c.ClusterCIDRs, a); in {
-			return fmt.Sprintf("nodeIPs: %s lies in this node's clusterCIDRs %s, which are for pods alone; correct the record, or narrow clusterCIDRs", a, cl)
-		}
-	}
-	if cl, in := within(c.ClusterCIDRs, n.Endpoint.Addr()); in {
-		return fmt.Sprintf("endpoint: %s lies in this node's clusterCIDRs %s, which are for pods alone; correct the record, or narrow clusterCIDRs", n.Endpoint, cl)
-	}
-	return ""
 }
 
 // checkSelf refuses what only the host's facts could tell.

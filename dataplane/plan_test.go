@@ -120,19 +120,23 @@ func TestPlanKeepalive(t *testing.T) {
 	}
 }
 
-func TestPlanRefusesPeersInsideTheCluster(t *testing.T) {
-	for name, change := range map[string]func(*keymgr.Node){
-		"nodeIPs":  func(n *keymgr.Node) { n.NodeIPs = ips("10.244.7.7") },
-		"endpoint": func(n *keymgr.Node) { n.Endpoint = netip.MustParseAddrPort("10.244.7.7:51871") },
+func TestPlanRefusesWhatCannotBeSteered(t *testing.T) {
+	for name, tc := range map[string]struct {
+		change func(*keymgr.Node)
+		want   string
+	}{
+		"node address in the cluster": {func(n *keymgr.Node) { n.NodeIPs = ips("10.244.7.7") }, "node address 10.244.7.7"},
+		"endpoint in the cluster":     {func(n *keymgr.Node) { n.Endpoint = netip.MustParseAddrPort("10.244.7.7:51871") }, "endpoint 10.244.7.7"},
+		"pods outside the cluster":    {func(n *keymgr.Node) { n.PodCIDRs = pfx("10.9.0.0/24") }, "pod CIDR 10.9.0.0/24"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := nodeB(t)
-			change(&b)
+			tc.change(&b)
 			p := makePlan(config(), key(t, "a"), facts{}, []keymgr.Node{b})
 			if len(p.tunnel.Peers) != 0 || len(p.steering.Peers) != 0 {
 				t.Error("the peer is programmed")
 			}
-			if len(p.problems) != 1 || p.problems[0].Node != "node-b" || !strings.Contains(p.problems[0].Message, name+": 10.244.7.7") {
+			if len(p.problems) != 1 || p.problems[0].Node != "node-b" || !strings.Contains(p.problems[0].Message, tc.want) {
 				t.Errorf("problems: %v", p.problems)
 			}
 		})
