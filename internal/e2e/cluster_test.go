@@ -1,0 +1,252 @@
+package e2e_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/wgsteer/wgsteer/dataplane"
+	"github.com/wgsteer/wgsteer/internal/netlab"
+	"github.com/wgsteer/wgsteer/internal/privtest"
+)
+
+const port = 51871
+
+// cluster is a lab with a daemon on each node.
+type cluster struct {
+	*netlab.Lab
+	t       *testing.T
+	binary  string
+	daemons map[string]*netlab.Cmd
+}
+
+// up brings up a cluster of daemons that look for data races.
+func up(t *testing.T, options netlab.Options) *cluster {
+	t.Helper()
+	return upWith(t, checked, options)
+}
+
+// upWith brings up a lab, proves that the capture sees plaintext there, and starts
+// the daemons.
+func upWith(t *testing.T, binary string, options netlab.Options) *cluster {
+	t.Helper()
+	privtest.BPFFS(t) // is there one?
+	options.Reaper = []string{os.Args[0], reap}
+	lab, err := netlab.New(options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := lab.Up(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c := &cluster{Lab: lab, t: t, binary: binary, daemons: map[string]*netlab.Cmd{}}
+	t.Cleanup(c.down)
+	if w := c.watch(func() { c.mustFlow(c.Flows()...) }); w.PlaintextPod.Frames == 0 {
+		t.Fatalf("the capture sees no plaintext without a data plane: %+v", w)
+	}
+	for _, n := range lab.Nodes {
+		c.start(n.Name)
+	}
+	for _, n := range lab.Nodes {
+		c.await(n.Name, "ready, with a session with every peer", func(s dataplane.Status) bool { return s.Ready && sessions(s) == len(lab.Nodes)-1 })
+	}
+	return c
+}
+
+func sessions(s dataplane.Status) (n int) {
+	for _, p := range s.Peers {
+		if !p.LastHandshake.IsZero() {
+			n++
+		}
+	}
+	return n
+}
+
+func (c *cluster) down() {
+	for name := range c.daemons {
+		c.kill(name)
+	}
+	for _, n := range c.Nodes {
+		if text, err := os.ReadFile(c.log(n)); err == nil && (c.t.Failed() || bytes.Contains(text, []byte("DATA RACE"))) {
+			c.t.Errorf("log of %s:\n%s", n.Name, text)
+		}
+	}
+	if err := c.Down(); err != nil {
+		c.t.Error(err)
+	}
+}
+
+func (c *cluster) node(name string) *netlab.Node {
+	c.t.Helper()
+	for _, n := range c.Nodes {
+		if n.Name == name {
+			return n
+		}
+	}
+	c.t.Fatalf("no node %s", name)
+	return nil
+}
+
+func (c *cluster) log(n *netlab.Node) string    { return filepath.Join(n.RunDir, "log") }
+func (c *cluster) config(n *netlab.Node) string { return filepath.Join(n.RunDir, "config.yaml") }
+
+// start starts a node's daemon; it does not wait for it.
+func (c *cluster) start(name string) {
+	c.t.Helper()
+	n := c.node(name)
+	text := fmt.Sprintf(`node: %s
+interface: %s
+listenPort: %d
+clusterCIDRs: [%s]
+podCIDRs: [%s]
+stateDir: %s
+runDir: %s
+bpffs: %s
+source: {directory: %s}
+metrics: ""
+`, n.Name, n.Interface, port, quoted(c.ClusterCIDRs), quoted(n.PodCIDRs), n.StateDir, n.RunDir, n.BPFFS, c.Records)
+	if err := os.WriteFile(c.config(n), []byte(text), 0o600); err != nil {
+		c.t.Fatal(err)
+	}
+	log, err := os.OpenFile(c.log(n), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer log.Close()
+	cmd := n.Command(c.t.Context(), c.binary, "run", "--config", c.config(n))
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.Cancel = func() error { return nil } // down ends it, and reads its log
+	if err := cmd.Start(); err != nil {
+		c.t.Fatal(err)
+	}
+	c.daemons[name] = cmd
+}
+
+// kill is kill -9.
+func (c *cluster) kill(name string) {
+	c.t.Helper()
+	cmd := c.daemons[name]
+	if err := cmd.Process.Kill(); err != nil {
+		c.t.Errorf("kill the daemon of %s: %v", name, err)
+	}
+	_ = cmd.Wait() // its end is what was asked for
+	delete(c.daemons, name)
+}
+
+// wgsteer runs a verb on a node and returns what it prints.
+func (c *cluster) wgsteer(name string, args ...string) ([]byte, error) {
+	n := c.node(name)
+	cmd := n.Command(c.t.Context(), c.binary, append(args, "--config", c.config(n))...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		err = fmt.Errorf("wgsteer %s on %s: %w\n%s", strings.Join(args, " "), name, err, stderr.Bytes())
+	}
+	return out, err
+}
+
+// status asks a node's daemon; the zero Status when it does not answer.
+func (c *cluster) status(name string) (s dataplane.Status) {
+	n := c.node(name)
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(n.RunDir, n.Interface+".sock"))
+	}
+	client := http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}, Timeout: 10 * time.Second}
+	reply, err := client.Get("http://wgsteer/v1/status")
+	if err != nil {
+		return s
+	}
+	defer reply.Body.Close()
+	if err := json.NewDecoder(reply.Body).Decode(&s); err != nil {
+		return dataplane.Status{}
+	}
+	return s
+}
+
+// await waits for a condition of a node's status.
+func (c *cluster) await(name, what string, condition func(dataplane.Status) bool) dataplane.Status {
+	c.t.Helper()
+	var s dataplane.Status
+	c.until(what+" on "+name, func() bool {
+		s = c.status(name)
+		return condition(s)
+	})
+	return s
+}
+
+// until waits for a condition, at most a minute.
+func (c *cluster) until(what string, condition func() bool) {
+	c.t.Helper()
+	for deadline := time.Now().Add(time.Minute); !condition(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			c.t.Fatalf("not within a minute: %s", what)
+		}
+	}
+}
+
+// watch captures the wire while fn runs.
+func (c *cluster) watch(fn func()) netlab.Wire {
+	c.t.Helper()
+	capture, err := c.Capture(port)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	fn()
+	wire, err := capture.Stop()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if wire.Lost != 0 || wire.Malformed.Frames != 0 {
+		c.t.Fatalf("the capture proves nothing: %+v", wire)
+	}
+	return wire
+}
+
+// encrypted captures the wire while fn runs, and fails if it saw plaintext.
+func (c *cluster) encrypted(fn func()) netlab.Wire {
+	c.t.Helper()
+	w := c.watch(fn)
+	if w.PlaintextPod.Frames != 0 || w.PlaintextPodNode.Frames != 0 {
+		c.t.Errorf("plaintext on the wire: %+v", w)
+	}
+	return w
+}
+
+// mustFlow runs flows, all of which have to work.
+func (c *cluster) mustFlow(flows ...netlab.Flow) {
+	c.t.Helper()
+	for _, r := range c.RunFlows(c.t.Context(), flows, netlab.FlowOptions{}) {
+		if !r.OK {
+			c.t.Errorf("%s: %s", r.Flow, r.Error)
+		}
+	}
+}
+
+// mustNotFlow runs flows, none of which may work.
+func (c *cluster) mustNotFlow(flows ...netlab.Flow) {
+	c.t.Helper()
+	o := netlab.FlowOptions{Timeout: 1500 * time.Millisecond, Resend: 300 * time.Millisecond, Parallel: len(flows)}
+	for _, r := range c.RunFlows(c.t.Context(), flows, o) {
+		if r.OK {
+			c.t.Errorf("%s works", r.Flow)
+		}
+	}
+}
+
+func quoted(list []netip.Prefix) string {
+	var s []string
+	for _, p := range list {
+		s = append(s, fmt.Sprintf("%q", p))
+	}
+	return strings.Join(s, ", ")
+}

@@ -1,0 +1,51 @@
+package e2e_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/wgsteer/wgsteer/internal/netlab"
+)
+
+// plain and checked are the built wgsteer; the latter has the race detector, if
+// the tests have it, and is many times slower.
+var plain, checked string
+
+const reap = "wgsteer-e2e-reap" // the first argument of the reaper process
+
+func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == reap {
+		if err := netlab.Reap(os.Args[2], os.Stdin); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(buildAndRun(m))
+}
+
+func buildAndRun(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "wgsteer-e2e-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	plain = filepath.Join(dir, "wgsteer")
+	checked = plain
+	builds := [][]string{{"build", "-o", plain}}
+	if race {
+		checked += "-race"
+		builds = append(builds, []string{"build", "-race", "-o", checked})
+	}
+	for _, args := range builds {
+		if out, err := exec.Command("go", append(args, "../../cmd/wgsteer")...).CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "build wgsteer: %v\n%s", err, out)
+			return 1
+		}
+	}
+	return m.Run()
+}
