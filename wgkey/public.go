@@ -46,8 +46,12 @@ func (k PublicKey) MarshalText() ([]byte, error) {
 	return []byte(k.String()), nil
 }
 
-// UnmarshalText implements encoding.TextUnmarshaler.
+// UnmarshalText implements encoding.TextUnmarshaler; empty text is the zero key.
 func (k *PublicKey) UnmarshalText(text []byte) error {
+	if len(text) == 0 {
+		*k = PublicKey{}
+		return nil
+	}
 	p, err := ParsePublicKey(string(text))
 	if err != nil {
 		return err

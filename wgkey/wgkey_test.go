@@ -114,12 +114,17 @@ func TestPublicKeyText(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := json.Marshal(map[string]wgkey.PublicKey{"k": k})
-	if err != nil || string(b) != `{"k":"`+alicePublic+`"}` {
-		t.Errorf("json: %s, %v", b, err)
-	}
-	var back map[string]wgkey.PublicKey
-	if err := json.Unmarshal(b, &back); err != nil || back["k"] != k {
-		t.Errorf("round trip: %v, %v", back, err)
+	for _, tc := range []struct {
+		key  wgkey.PublicKey
+		text string
+	}{{k, alicePublic}, {wgkey.PublicKey{}, ""}} {
+		b, err := json.Marshal(map[string]wgkey.PublicKey{"k": tc.key})
+		if err != nil || string(b) != `{"k":"`+tc.text+`"}` {
+			t.Errorf("json: %s, %v", b, err)
+		}
+		back := map[string]wgkey.PublicKey{"k": {1}}
+		if err := json.Unmarshal(b, &back); err != nil || back["k"] != tc.key {
+			t.Errorf("round trip of %q: %v, %v", tc.text, back, err)
+		}
 	}
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -81,9 +80,6 @@ func (c *controlClient) call(ctx context.Context, method, path string, reply any
 		}
 		return errors.New(e.Error)
 	}
-	// 2026-11-23: wgkey writes "no key yet" as "", and does not read it back.
-	// This can go when wgkey.PublicKey's UnmarshalText takes "".
-	body = bytes.ReplaceAll(body, []byte(`"publicKey":""`), []byte(`"publicKey":null`))
 	if err := json.Unmarshal(body, reply); err != nil {
 		return fmt.Errorf("understand the daemon's answer to %s (is it of another version?): %w", path, err)
 	}
