@@ -1,7 +1,9 @@
 package steering_test
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os"
@@ -233,6 +235,7 @@ func TestTeardown(t *testing.T) {
 	byMechanism(t, func(t *testing.T, n node, o steering.Options) {
 		_, index := openTUN(t, o.Name)
 		veth(t, "eth1", n.world)
+		o.BPFFS = filepath.Join(o.BPFFS, "made", "by-apply")
 		before := traces(t, o)
 		s := start(t, o)
 		state := steered(index)
@@ -254,6 +257,9 @@ func TestTeardown(t *testing.T) {
 		}
 		if diff := cmp.Diff(before, traces(t, o)); diff != "" {
 			t.Errorf("teardown left traces (-before +after):\n%s", diff)
+		}
+		if _, err := os.Stat(o.BPFFS); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("the directory around the pins is left: %v", err)
 		}
 		if again, err := steering.Teardown(o); len(again) > 0 || err != nil {
 			t.Errorf("a second teardown removed %v, %v", again, err)

@@ -39,6 +39,11 @@ func Teardown(options Options) (removed []string, err error) {
 		}
 		removed = append(removed, r.name)
 	}
+	// Apply made the directory around them too, unless it is the mount itself,
+	// and other tunnels may have pins there: then this fails, and may.
+	if os.Remove(o.BPFFS) == nil {
+		removed = append(removed, "directory "+o.BPFFS)
+	}
 	left, err := o.remnants()
 	errs = append(errs, err)
 	for _, r := range left {
