@@ -50,7 +50,9 @@ func checkDaemon(s statusReply) finding {
 		f.Mend = append(slices.Clone(f.Mend), "the last reload was refused: "+s.Configuration.Error)
 	}
 	for _, p := range s.Problems {
-		f.Level = max(f.Level, levelWarn) // "ok" < "warn", and "fail" is set above
+		if f.Level == levelOK {
+			f.Level = levelWarn
+		}
 		f.Mend = append(slices.Clone(f.Mend), p.Record+": "+p.Message)
 	}
 	return f
@@ -69,8 +71,6 @@ func askDaemon(ctx context.Context, client *controlClient, s statusReply, wait t
 	for _, p := range s.Peers {
 		f := judgePeer(p.Name, p.Endpoint, !slices.Contains(reply.Silent, p.Name))
 		if f.Level == levelOK {
-			// A session that is in use needs no new handshake, which tells more
-			// of now; WireGuard's is good for 3 minutes.
 			f.Detail += fmt.Sprintf("; last handshake %s ago", age(time.Since(p.LastHandshake)))
 		}
 		findings = append(findings, f)

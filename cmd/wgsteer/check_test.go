@@ -10,7 +10,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/wgsteer/wgsteer/dataplane"
 	"github.com/wgsteer/wgsteer/internal/privtest"
+	"github.com/wgsteer/wgsteer/keymgr"
 )
 
 // checkOf runs check and returns its exit code and the findings of a name.
@@ -142,5 +144,26 @@ func TestHasModule(t *testing.T) {
 		if got, err := hasModule(dir, module); got != want || err != nil {
 			t.Errorf("%s: %v, %v", module, got, err)
 		}
+	}
+}
+
+// TestCheckDaemon: problems with records never make an unready daemon look better.
+func TestCheckDaemon(t *testing.T) {
+	problem := []keymgr.Problem{{Node: "node-b", Record: "node-b.yaml", Message: "wrong"}}
+	for name, tc := range map[string]struct {
+		status dataplane.Status
+		want   level
+	}{
+		"ready":                 {dataplane.Status{Ready: true}, levelOK},
+		"ready, a bad record":   {dataplane.Status{Ready: true, Problems: problem}, levelWarn},
+		"degraded":              {dataplane.Status{Ready: true, Reasons: []string{"tunnel: down"}}, levelWarn},
+		"unready":               {dataplane.Status{}, levelFail},
+		"unready, a bad record": {dataplane.Status{Problems: problem}, levelFail},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := checkDaemon(statusReply{Status: tc.status}); got.Level != tc.want {
+				t.Errorf("got %s, want %s", got.Level, tc.want)
+			}
+		})
 	}
 }
