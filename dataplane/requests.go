@@ -14,6 +14,8 @@ const (
 	// sessionLife is how long a WireGuard session is good for
 	// (Reject-After-Time, WireGuard paper, section 6.1).
 	sessionLife = 180 * time.Second
+	// rekeyTimeout is how long after a handshake none is started (ibid.).
+	rekeyTimeout = 5 * time.Second
 	// poll is how often handshakes are looked for: the engine tells no event.
 	poll = 10 * time.Millisecond
 )
@@ -92,13 +94,14 @@ func (r *reconciler) rotate(ctx context.Context) error {
 	return nil
 }
 
-// Greet starts a handshake with every peer that has no session and waits,
-// until ctx ends, for their answers; it returns the names of those that did
-// not answer.
+// Greet starts a handshake with every peer and waits, until ctx ends, for their
+// answers; it returns the names of those that did not answer. Running sessions
+// go on meanwhile. A handshake of the last 5 s counts: WireGuard lets nobody
+// start another so soon (Rekey-Timeout).
 func (d *DataPlane) Greet(ctx context.Context) ([]string, error) {
 	var since time.Time
 	err := d.ask(ctx, func(_ context.Context, r *reconciler) error {
-		since = r.config.Now().Add(-sessionLife)
+		since = r.config.Now().Add(-rekeyTimeout)
 		return r.greetAll()
 	})
 	if err != nil {

@@ -9,14 +9,12 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/wgsteer/wgsteer/keymgr"
 )
 
 // maxKeepalive is what the UAPI protocol can say: 16 bits of seconds.
 const maxKeepalive = 65535 * time.Second
-
-// mapped is the first of the IPv4-mapped addresses, as which the class table
-// knows IPv4.
-var mapped = netip.MustParseAddr("::ffff:0:0")
 
 // FieldError is a value of Config that cannot be used. Field is the name under
 // which configuration files know it.
@@ -34,6 +32,16 @@ func badField(field string, value any, problem string, args ...any) error {
 		v = `""`
 	}
 	return &FieldError{field, v, fmt.Sprintf(problem, args...)}
+}
+
+// recordField is what keymgr says of a value that goes into this node's record:
+// what no other node would read must not be configured.
+func recordField(field, value string, err error) error {
+	if err == nil {
+		return nil
+	}
+	problem := strings.TrimPrefix(err.Error(), keymgr.Quote(value))
+	return badField(field, value, "%s", strings.TrimLeft(problem, ": "))
 }
 
 // withDefaults fills in what needs no look at the host. hostname is used where
@@ -72,9 +80,7 @@ func (c Config) validate() error {
 
 func (c Config) validateNames() error {
 	var errs []error
-	if c.Node == "" || len(c.Node) > 253 || strings.ContainsAny(c.Node, "/ \t\r\n\x00") || strings.HasPrefix(c.Node, ".") {
-		errs = append(errs, badField("node", c.Node, "a node name has 1 to 253 bytes, no space or slash, and starts with no dot"))
-	}
+	errs = append(errs, recordField("node", c.Node, keymgr.CheckName(c.Node)))
 	if err := interfaceName(c.Interface); err != "" {
 		errs = append(errs, badField("interface", c.Interface, "%s", err))
 	} else if strings.Contains(c.Interface, ".") {
@@ -127,15 +133,11 @@ func (c Config) validateTunnel() error {
 	default:
 		errs = append(errs, badField("backend", c.Backend, "userspace, kernel or auto"))
 	}
-	if e := c.Endpoint; e != (netip.AddrPort{}) && (!e.IsValid() || !usable(e.Addr()) || e.Port() == 0) {
-		errs = append(errs, badField("endpoint", e, "the address and port at which the other nodes reach this one"))
+	if c.Endpoint != (netip.AddrPort{}) {
+		_, err := keymgr.ParseEndpoint(c.Endpoint.String())
+		errs = append(errs, recordField("endpoint", c.Endpoint.String(), err))
 	}
 	return errors.Join(errs...)
-}
-
-// usable reports whether a host can be reached at a.
-func usable(a netip.Addr) bool {
-	return a.IsValid() && !a.IsUnspecified() && !a.IsMulticast() && a.Zone() == "" && a != netip.AddrFrom4([4]byte{255, 255, 255, 255})
 }
 
 func (c Config) validateCluster() error {
@@ -145,20 +147,12 @@ func (c Config) validateCluster() error {
 	}
 	for field, list := range map[string][]netip.Prefix{"clusterCIDRs": c.ClusterCIDRs, "podCIDRs": c.PodCIDRs} {
 		for _, p := range list {
-			switch {
-			case !p.IsValid() || p.Addr().Is4In6():
-				errs = append(errs, badField(field, p, "a prefix such as 10.244.0.0/16 or fd00:10:244::/48 is needed"))
-			case p != p.Masked():
-				errs = append(errs, badField(field, p, "bits are set behind the prefix; did you mean %s?", p.Masked()))
-			case p.Bits() == 0:
-				errs = append(errs, badField(field, p, "the default route cannot be pods alone"))
-			case p.Addr().Is6() && p.Contains(mapped):
-				errs = append(errs, badField(field, p, "holds ::ffff:0:0/96, which stands for all of IPv4; a longer prefix is needed"))
-			}
+			_, err := keymgr.ParsePodCIDR(p.String())
+			errs = append(errs, recordField(field, p.String(), err))
 		}
 	}
-	if errs != nil {
-		return errors.Join(errs...)
+	if err := errors.Join(errs...); err != nil {
+		return err
 	}
 	for _, p := range c.PodCIDRs {
 		if !slices.ContainsFunc(c.ClusterCIDRs, func(cl netip.Prefix) bool { return contains(cl, p) }) {
@@ -166,8 +160,8 @@ func (c Config) validateCluster() error {
 		}
 	}
 	for _, a := range c.NodeIPs {
-		if !usable(a) {
-			errs = append(errs, badField("nodeIPs", a, "no address of a node"))
+		if _, err := keymgr.ParseNodeIP(a.String()); err != nil {
+			errs = append(errs, recordField("nodeIPs", a.String(), err))
 		} else if cl, in := within(c.ClusterCIDRs, a); in {
 			errs = append(errs, inCluster("nodeIPs", a, cl))
 		}
