@@ -2,6 +2,8 @@ package main
 
 import (
 	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -29,6 +31,33 @@ func TestDocsNameEveryReason(t *testing.T) {
 	for _, r := range reasons {
 		if !strings.Contains(string(text), "`"+string(r)+"`") {
 			t.Errorf("docs/drops.md does not explain %s", r)
+		}
+	}
+}
+
+// TestDocsNameFilesThatExist: ARCHITECTURE.md and README.md stay true when
+// files move.
+func TestDocsNameFilesThatExist(t *testing.T) {
+	named := regexp.MustCompile("`((?:[a-z0-9_*.-]+/)+[A-Za-z0-9_*.-]*)`")
+	for _, doc := range []string{"ARCHITECTURE.md", "README.md"} {
+		text, err := os.ReadFile("../../" + doc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := 0
+		for _, m := range named.FindAllStringSubmatch(string(text), -1) {
+			files, err := filepath.Glob("../../" + m[1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(files) > 0 {
+				found++
+			} else if !strings.Contains(m[1], "bpffs/") && !strings.Contains(m[1], "state") {
+				t.Errorf("%s names %s, which does not exist", doc, m[1])
+			}
+		}
+		if found == 0 {
+			t.Errorf("%s names no file: does this test still find them?", doc)
 		}
 	}
 }
