@@ -4,7 +4,8 @@ BIN     := bin/wgsteer
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 TOOL    := $(GO) tool -modfile=tools/go.mod
 # -p: packages tested at once. Many build whole networks; more at a time only makes them slower.
-TESTFLAGS ?= -race -p 2 -timeout 12m
+# -count: the cache knows nothing of the kernel that privileged tests depend on.
+TESTFLAGS ?= -race -p 2 -timeout 12m -count=1
 
 .PHONY: demo test build generate lint clean
 .NOTPARALLEL:

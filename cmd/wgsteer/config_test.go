@@ -131,7 +131,7 @@ func TestConfigErrors(t *testing.T) {
 		"keepalive ms":     {cluster + "persistentKeepalive: 1500ms\n", "f:2: persistentKeepalive: 1.5s: whole seconds from 0s (off) to 18h12m15s"},
 		"no list":          {"clusterCIDRs: 10.244.0.0/16\n", "f:1: clusterCIDRs: 10.244.0.0/16: a list is needed, such as [10.244.0.0/16]"},
 		"no prefix":        {"clusterCIDRs:\n- 10.244.0.0/16\n- 10.245.0.0\n", "f:3: clusterCIDRs: 10.245.0.0: a prefix such as 10.244.0.0/16 or fd00:10:244::/48 is needed"},
-		"host bits":        {"clusterCIDRs:\n- 10.244.0.0/16\n- 10.245.0.1/16\n", "f:3: clusterCIDRs: 10.245.0.1/16: bits are set behind the prefix; did you mean 10.245.0.0/16?"},
+		"host bits":        {"clusterCIDRs:\n- 10.244.0.0/16\n- 10.245.0.1/16\n", "f:3: clusterCIDRs: 10.245.0.1/16: has host bits; write 10.245.0.0/16"},
 		"pods elsewhere":   {cluster + "podCIDRs: [10.9.1.0/24]\n", "f:2: podCIDRs: 10.9.1.0/24: lies in none of clusterCIDRs (10.244.0.0/16); add a prefix there that holds it"},
 		"no address":       {cluster + "nodeIPs: [node-a]\n", "f:2: nodeIPs: node-a: an address such as 192.0.2.1 or 2001:db8::1 is needed"},
 		"node among pods":  {cluster + "nodeIPs: [10.244.0.1]\n", "f:2: nodeIPs: 10.244.0.1: lies in clusterCIDRs' 10.244.0.0/16, which is for pods alone; narrow clusterCIDRs"},
