@@ -113,38 +113,40 @@ func TestNotifySocket(t *testing.T) {
 	}
 }
 
-// The first signal stops what runs; a second one ends it even while it hangs.
+// The first signal stops what runs; a later one ends it even while it hangs,
+// but not one that comes along with the first.
 func TestSignals(t *testing.T) {
 	for name, tt := range map[string]struct {
-		hangs   bool
-		signals int
+		takes   time.Duration   // the stop
+		signals []time.Duration // when
 		want    string
 	}{
-		"one":                {false, 1, "stopped"},
-		"two, and it hangs":  {true, 2, "ended at once by a second signal"},
-		"none, and it fails": {false, 0, "stopped"},
+		"one":                  {3 * time.Second, []time.Duration{0}, "stopped"},
+		"two at once":          {3 * time.Second, []time.Duration{0, 5 * time.Millisecond}, "stopped"},
+		"two, and it hangs":    {time.Hour, []time.Duration{0, sameRequest}, "ended at once by a second signal"},
+		"two at once, a third": {time.Hour, []time.Duration{0, 0, 2 * sameRequest}, "ended at once by a second signal"},
+		"none, and it fails":   {0, nil, "stopped"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e, _, _ := testEnv()
-			signals := make(chan os.Signal, 2)
-			e.Signals = func(...os.Signal) (<-chan os.Signal, func()) { return signals, func() {} }
-			for range tt.signals {
-				signals <- unix.SIGTERM
-			}
-			hang := make(chan struct{})
-			defer close(hang)
-			err := untilSignalled(t.Context(), e, slog.New(slog.DiscardHandler), func(ctx context.Context) error {
-				if tt.signals > 0 {
-					<-ctx.Done()
+			synctest.Test(t, func(t *testing.T) {
+				e, _, _ := testEnv()
+				signals := make(chan os.Signal, 2)
+				e.Signals = func(...os.Signal) (<-chan os.Signal, func()) { return signals, func() {} }
+				for _, when := range tt.signals {
+					time.AfterFunc(when, func() { signals <- unix.SIGTERM })
 				}
-				if tt.hangs {
-					<-hang
+				err := untilSignalled(t.Context(), e, slog.New(slog.DiscardHandler), func(ctx context.Context) error {
+					if len(tt.signals) > 0 {
+						<-ctx.Done()
+					}
+					time.Sleep(tt.takes)
+					return errors.New("stopped")
+				})
+				if err == nil || err.Error() != tt.want {
+					t.Errorf("got %v, want %s", err, tt.want)
 				}
-				return errors.New("stopped")
+				time.Sleep(tt.takes) // what hangs would end with the process
 			})
-			if err == nil || err.Error() != tt.want {
-				t.Errorf("got %v, want %s", err, tt.want)
-			}
 		})
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -17,10 +18,10 @@ func newRunCommand(env *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Run the data plane of this node, as a daemon in the foreground",
-		Long: `Run the data plane of this node until SIGTERM or SIGINT; a second signal ends it
-at once. SIGHUP reads the configuration file again; one that is wrong changes
-nothing. The log goes to standard error; LOG_LEVEL (verbose, error, silent)
-overrides the configured level.
+		Long: `Run the data plane of this node until SIGTERM or SIGINT; another signal, a second
+or more after that, ends it at once. SIGHUP reads the configuration file again;
+one that is wrong changes nothing. The log goes to standard error; LOG_LEVEL
+(verbose, error, silent) overrides the configured level.
 
 What keeps plaintext from leaving stays in the kernel when the daemon ends:
 'wgsteer teardown' removes it.`,
@@ -46,6 +47,10 @@ What keeps plaintext from leaving stays in the kernel when the daemon ends:
 	return cmd
 }
 
+// sameRequest is how long after the first signal another is taken for the same
+// request: timeout(1) signals the process, and then its group.
+const sameRequest = time.Second
+
 // untilSignalled stops run at the first signal and gives up on it at the
 // second: the process ends then, whatever hangs.
 func untilSignalled(ctx context.Context, env *env, log *slog.Logger, run func(context.Context) error) error {
@@ -55,16 +60,20 @@ func untilSignalled(ctx context.Context, env *env, log *slog.Logger, run func(co
 	defer stop()
 	ended := make(chan error, 1)
 	go func() { ended <- run(ctx) }()
+	var first time.Time
 	for {
 		select {
 		case err := <-ended:
 			return err
 		case s := <-signals:
-			if ctx.Err() != nil {
+			switch {
+			case first.IsZero():
+				first = time.Now()
+				log.Info("stopping; a second signal ends it at once", "signal", s)
+				cancel()
+			case time.Since(first) >= sameRequest:
 				return errors.New("ended at once by a second signal")
 			}
-			log.Info("stopping; a second signal ends it at once", "signal", s)
-			cancel()
 		}
 	}
 }
