@@ -56,7 +56,7 @@ session has not come back within --wait; the new key stays in force.`,
 			if err != nil {
 				return err
 			}
-			if err := out.print(env.Stdout, result, result.table); err != nil {
+			if err := out.print(env.Stdout, result, func(w io.Writer) error { return result.table(w, wait) }); err != nil {
 				return err
 			}
 			if result.Error != "" {
@@ -142,12 +142,13 @@ func firstSnapshot(ctx context.Context, source keymgr.Source) (first keymgr.Snap
 	return first, nil
 }
 
-func (r rotated) table(w io.Writer) error {
+// table is what was done; wait is how long the peers were waited for.
+func (r rotated) table(w io.Writer, wait time.Duration) error {
 	text := fmt.Sprintf("old public key  %s\nnew public key  %s\n", r.OldPublicKey, r.NewPublicKey)
 	switch {
 	case r.Running:
-		text += fmt.Sprintf("peers           %d of %d that had a session have one with the new key\ninterruption    %s, until the last of them had shaken hands again\n",
-			r.PeersAfter, r.PeersBefore, r.Interruption.Round(time.Millisecond))
+		text += fmt.Sprintf("peers           %d of %d that had a session have one with the new key\ninterruption    %s\n",
+			r.PeersAfter, r.PeersBefore, r.interruption(wait))
 	case r.Republished:
 		text += "no daemon runs; this node's record has the new key, the daemon will start with it\n"
 	default:
@@ -155,4 +156,16 @@ func (r rotated) table(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, text)
 	return err
+}
+
+// interruption is how long traffic rested. What was measured covers only the
+// peers that are back.
+func (r rotated) interruption(wait time.Duration) string {
+	switch {
+	case r.PeersAfter < r.PeersBefore:
+		return fmt.Sprintf("not over after %s", wait)
+	case r.PeersBefore == 0:
+		return "none: no peer had a session"
+	}
+	return fmt.Sprintf("%s, until the last of them had shaken hands again", r.Interruption.Round(time.Millisecond))
 }
