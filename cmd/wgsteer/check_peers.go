@@ -31,9 +31,15 @@ func probePeers(ctx context.Context, config configuration, wait time.Duration) [
 		return append(findings, finding{"records", levelFail, err.Error(), nil})
 	}
 	findings = append(findings, checkRecords(snapshot)...)
-	peers, names := probeTargets(snapshot.Nodes, config.Plane.Node, key.Public())
+	peers, names, unreachable := probeTargets(snapshot.Nodes, config.Plane.Node, key.Public())
+	for _, name := range unreachable {
+		findings = append(findings, judgePeer(name, netip.AddrPort{}, false))
+	}
 	if len(peers) == 0 {
-		return append(findings, noPeers())
+		if len(unreachable) == 0 {
+			findings = append(findings, noPeers())
+		}
+		return findings
 	}
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
@@ -60,30 +66,42 @@ func checkRecords(s keymgr.Snapshot) []finding {
 	return findings
 }
 
-// probeTargets are the nodes to greet: not this one, each key once.
-func probeTargets(nodes []keymgr.Node, self string, own wgkey.PublicKey) (peers []tunnel.Peer, names []string) {
+// probeTargets are the nodes to greet: not this one, each key once. The
+// unreachable are those without an endpoint.
+func probeTargets(nodes []keymgr.Node, self string, own wgkey.PublicKey) (peers []tunnel.Peer, names, unreachable []string) {
 	seen := map[wgkey.PublicKey]bool{own: true}
 	for _, n := range nodes {
-		if n.Name == self || seen[n.PublicKey] || !n.Endpoint.IsValid() {
+		if n.Name == self || seen[n.PublicKey] {
 			continue
 		}
 		seen[n.PublicKey] = true
+		if !n.Endpoint.IsValid() {
+			unreachable = append(unreachable, n.Name)
+			continue
+		}
 		peers = append(peers, tunnel.Peer{PublicKey: n.PublicKey, Endpoint: n.Endpoint})
 		names = append(names, n.Name)
 	}
-	return peers, names
+	return peers, names, unreachable
 }
 
 func noPeers() finding {
 	return finding{"peers", levelWarn, "no other node has a record yet", []string{"bring the other nodes' records into the source directory of this one"}}
 }
 
+// judgePeer is about a peer that answers, or not. Without an endpoint, which a
+// record may lack, there is nowhere to send a handshake to.
 func judgePeer(name string, endpoint netip.AddrPort, answers bool) finding {
 	f := finding{"peer " + name, levelOK, "answers at " + orDash(addrPortText(endpoint)), nil}
-	if answers {
+	switch {
+	case answers:
+		return f
+	case !endpoint.IsValid():
+		f.Level, f.Detail = levelWarn, "has no endpoint; it has to speak first"
+		f.Mend = []string{"a persistentKeepalive in its configuration has it do so, and an endpoint in its record makes it reachable from here"}
 		return f
 	}
-	f.Level, f.Detail = levelFail, "no answer from "+orDash(addrPortText(endpoint))
+	f.Level, f.Detail = levelFail, "no answer from "+endpoint.String()
 	f.Mend = append([]string{
 		"is its daemon running (wgsteer status there), and does it have this node's record with the present key?",
 		"if it is, UDP is blocked on the way; on that host, and on this one, open the port:",

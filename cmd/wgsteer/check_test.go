@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -87,6 +88,17 @@ func TestCheck(t *testing.T) {
 	expect(t, found, "peer node-3", levelFail, "no answer from 192.0.2.3:51873", "--dport 51873")
 	expect(t, found, "firewall", levelOK, "51871")
 
+	// A node behind a NAT may have no endpoint; that it is silent is no failure.
+	unreachable := "name: node-4\npublicKey: xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=\nnodeIPs: [192.0.2.4]\npodCIDRs: [10.244.4.0/24]\n"
+	if err := os.WriteFile(filepath.Join(dir, "nodes", "node-4.yaml"), []byte(unreachable), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "node-2 knows all", func() bool { return len(b.status().Peers) == 3 })
+	for _, n := range []*node{a, b} {
+		_, found = n.checkOf("--wait", "200ms")
+		expect(t, found, "peer node-4", levelWarn, "has no endpoint; it has to speak first", "persistentKeepalive")
+	}
+
 	// What keeps the packets out is found, and the line that is printed opens it.
 	command(t, privtest.Tool(t, "nft"), "add table inet f; add chain inet f input { type filter hook input priority 0; policy drop; }; add rule inet f input tcp dport 0-65535 accept")
 	_, found = a.checkOf("--wait", "1s")
@@ -143,6 +155,25 @@ func TestHasModule(t *testing.T) {
 	for module, want := range map[string]bool{"wireguard": true, "udp_tunnel": true, "wire": false, "amneziawg": false} {
 		if got, err := hasModule(dir, module); got != want || err != nil {
 			t.Errorf("%s: %v, %v", module, got, err)
+		}
+	}
+}
+
+func TestJudgePeer(t *testing.T) {
+	endpoint := netip.MustParseAddrPort("192.0.2.3:7")
+	for _, tt := range []struct {
+		endpoint netip.AddrPort
+		answers  bool
+		level    level
+		detail   string
+	}{
+		{endpoint, true, levelOK, "answers at 192.0.2.3:7"},
+		{endpoint, false, levelFail, "no answer from 192.0.2.3:7"},
+		{netip.AddrPort{}, false, levelWarn, "has no endpoint; it has to speak first"},
+	} {
+		f := judgePeer("b", tt.endpoint, tt.answers)
+		if f.Name != "peer b" || f.Level != tt.level || f.Detail != tt.detail || (len(f.Mend) == 0) != tt.answers {
+			t.Errorf("got %+v, want %+v", f, tt)
 		}
 	}
 }
