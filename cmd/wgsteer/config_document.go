@@ -119,8 +119,8 @@ func (s *section) fill(m ast.MapNode) {
 	}
 }
 
-// take returns the value of a field, nil where it is absent or empty, and
-// makes the field a known one.
+// take returns the value of a field, nil where it is absent or nothing is
+// after its name, and makes the field a known one.
 func (s *section) take(name string) ast.Node {
 	s.known = append(s.known, name)
 	n := s.fields[name].value

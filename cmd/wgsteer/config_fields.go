@@ -56,12 +56,24 @@ func (c *configuration) readFields(s *section) {
 	c.Directory = source.text("directory", "")
 	source.rejectUnknown()
 
-	c.Metrics = s.text("metrics", defaultMetrics)
+	c.Metrics = readMetrics(s)
 
 	log := s.section("log", "{level: info, format: text}")
 	c.Log.Level, _ = scalar(log, "level", "debug, info, warn or error is needed", parseLevel)
 	c.Log.JSON, _ = scalar(log, "format", "text or json is needed", parseFormat)
 	log.rejectUnknown()
+}
+
+const wantMetrics = `an address and a port, such as 127.0.0.1:9587 or :9587, or "" for none, are needed`
+
+// readMetrics returns "" for a field with nothing after it: empty is off, where
+// only an absent one is the default.
+func readMetrics(s *section) string {
+	v, _ := scalar(s, "metrics", wantMetrics, plain)
+	if _, there := s.fields["metrics"]; !there {
+		return defaultMetrics
+	}
+	return v
 }
 
 // fillIn sets the defaults that this command needs itself; dataplane has the
@@ -89,7 +101,7 @@ func (c *configuration) validate() error {
 		}
 	}
 	if c.Metrics != "" && !listenAddress(c.Metrics) {
-		bad("metrics", c.Metrics, `an address and a port, such as 127.0.0.1:9587 or :9587, or "" for none, are needed`)
+		bad("metrics", c.Metrics, wantMetrics)
 	}
 	_, err := dataplane.New(c.plane(slog.New(slog.DiscardHandler)))
 	return errors.Join(append(errs, err)...)

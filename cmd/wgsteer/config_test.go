@@ -100,6 +100,31 @@ func TestConfigValues(t *testing.T) {
 	}
 }
 
+// A field with nothing after it is as good as absent, but for metrics, which
+// are off then; so it is with empty texts.
+func TestConfigEmpty(t *testing.T) {
+	want, err := parseConfig("f", []byte(cluster), "h")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want.Metrics = ""
+	for name, text := range map[string]string{
+		"nothing": "node:\ninterface:\nlistenPort:\npersistentKeepalive:\nmtu:\npodCIDRs:\nnodeIPs:\nendpoint:\npolicy:\n" +
+			"backend:\ndevices:\nstateDir:\nrunDir:\nbpffs:\nsource:\nmetrics:\nlog:\n",
+		"null":         "node: null\nmtu: ~\nendpoint: null\nsource: {directory: null}\nmetrics: null\nlog: {level: null, format: ~}\n",
+		"a comment":    "metrics: # nowhere\nendpoint: # found\n",
+		"empty values": "node: ''\ninterface: ''\nendpoint: ''\npolicy: ''\nbackend: ''\nstateDir: ''\nrunDir: ''\nbpffs: ''\nsource: {directory: ''}\nmetrics: ''\n",
+	} {
+		got, err := parseConfig("f", []byte(cluster+text), "h")
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if diff := cmp.Diff(want, got, comparers()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
 const cluster = "clusterCIDRs: [10.244.0.0/16]\n"
 
 // Each kind of wrong input, and the whole text that the user reads: the file,
@@ -144,7 +169,7 @@ func TestConfigErrors(t *testing.T) {
 		"relative dir":     {cluster + "stateDir: state\n", "f:2: stateDir: state: an absolute path is needed"},
 		"relative run dir": {cluster + "runDir: run\n", "f:2: runDir: run: an absolute path is needed"},
 		"relative source":  {cluster + "source:\n  directory: nodes\n", "f:3: source.directory: nodes: an absolute path is needed"},
-		"metrics":          {cluster + "metrics: 9587\n", "f:2: metrics: 9587: a text is needed; put it in quotes, not a number"},
+		"metrics":          {cluster + "metrics: 9587\n", `f:2: metrics: 9587: an address and a port, such as 127.0.0.1:9587 or :9587, or "" for none, are needed, not a number`},
 		"metrics port":     {cluster + "metrics: 127.0.0.1:http\n", `f:2: metrics: 127.0.0.1:http: an address and a port, such as 127.0.0.1:9587 or :9587, or "" for none, are needed`},
 		"log level":        {cluster + "log: {level: loud}\n", "f:2: log.level: loud: debug, info, warn or error is needed"},
 		"log format":       {cluster + "log: {format: xml}\n", "f:2: log.format: xml: text or json is needed"},
