@@ -7,6 +7,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/google/go-cmp/cmp"
+	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
 
 	"github.com/wgsteer/wgsteer/bpf"
@@ -152,6 +153,56 @@ func TestSegmentsAreCountedAsPackets(t *testing.T) {
 			t.Errorf("%s: (-want +got)\n%s", program, diff)
 		}
 	}
+}
+
+// TestUncountedSegments: what was written to a TUN says how long its segments
+// are, and not how many.
+func TestUncountedSegments(t *testing.T) {
+	s := load(t)
+	s.set(t, policies["strict"])
+	for name, tc := range map[string]struct {
+		transport gopacket.SerializableLayer
+		protocol  layers.IPProtocol
+		six       bool
+		payload   int
+		segment   uint32
+		want      uint64
+	}{
+		"TCP":                    {&layers.TCP{}, layers.IPProtocolTCP, false, 2801, 1400, 3},
+		"TCP, to the byte":       {&layers.TCP{}, layers.IPProtocolTCP, false, 2800, 1400, 2},
+		"TCP with options, IPv6": {&layers.TCP{Options: []layers.TCPOption{{OptionType: layers.TCPOptionKindTimestamps, OptionLength: 10, OptionData: make([]byte, 8)}}}, layers.IPProtocolTCP, true, 2800, 1400, 2},
+		"UDP, IPv6":              {&layers.UDP{}, layers.IPProtocolUDP, true, 3000, 1000, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			network, ethernet := tunnelled(tc.protocol, tc.six)
+			buffer := gopacket.NewSerializeBuffer()
+			if err := gopacket.SerializeLayers(buffer, gopacket.SerializeOptions{FixLengths: true},
+				ethernet, network, tc.transport, gopacket.Payload(make([]byte, tc.payload))); err != nil {
+				t.Fatal(err)
+			}
+			at := bpf.Outcome{Hook: bpf.HookTunnelIngress, Verdict: bpf.VerdictPass, Reason: bpf.ReasonToLocal}
+			before := s.counts(t).Verdicts[at].Packets
+			if _, err := s.TunnelIngress.Run(&ebpf.RunOptions{Data: buffer.Bytes(), Context: skbContext{GSOSize: tc.segment}}); err != nil {
+				t.Fatal(err)
+			}
+			if got := s.counts(t).Verdicts[at].Packets - before; got != tc.want {
+				t.Errorf("%d bytes in segments of %d: counted %d, want %d", tc.payload, tc.segment, got, tc.want)
+			}
+		})
+	}
+}
+
+// tunnelled are headers from a remote pod to a local one. The Ethernet header
+// is what BPF_PROG_TEST_RUN wants; it takes it off for a moment of its own.
+func tunnelled(protocol layers.IPProtocol, six bool) (network gopacket.SerializableLayer, ethernet *layers.Ethernet) {
+	ethernet = &layers.Ethernet{SrcMAC: make([]byte, 6), DstMAC: make([]byte, 6), EthernetType: layers.EthernetTypeIPv4}
+	if !six {
+		return &layers.IPv4{Version: 4, TTL: 64, Protocol: protocol,
+			SrcIP: addresses4[bpf.ClassRemotePod].AsSlice(), DstIP: addresses4[bpf.ClassLocalPod].AsSlice()}, ethernet
+	}
+	ethernet.EthernetType = layers.EthernetTypeIPv6
+	return &layers.IPv6{Version: 6, HopLimit: 64, NextHeader: protocol,
+		SrcIP: addresses6[bpf.ClassRemotePod].AsSlice(), DstIP: addresses6[bpf.ClassLocalPod].AsSlice()}, ethernet
 }
 
 // A prefix may name a peer whose entry is not made yet, or gone: the packet's

@@ -16,9 +16,15 @@ func TestGSOPacketsStayWhole(t *testing.T) {
 	const bytes = 64 << 20
 	c := upWith(t, plain, netlab.Options{})
 	for _, family := range c.Families {
-		before := c.status("node-a").Tunnel.TUNReads
+		before, peer := c.status("node-a").Tunnel.TUNReads, c.status("node-b")
 		w := c.encrypted(func() { stream(t, c, family, bytes) })
 		after := c.status("node-a").Tunnel.TUNReads
+		// The programs there count the segments of what the TUN was given whole.
+		written, counted := received(c.status("node-b"))
+		writtenBefore, countedBefore := received(peer)
+		if w, c := written-writtenBefore, counted-countedBefore; c < w-w/100 || c > w+w/100 {
+			t.Errorf("IPv%d: %d packets were written to the TUN, and %d counted behind it", family, w, c)
+		}
 		packets, read := after.Packets-before.Packets, after.Bytes-before.Bytes
 		if read < bytes {
 			t.Fatalf("IPv%d: the TUN gave %d bytes of %d", family, read, bytes)
@@ -28,6 +34,17 @@ func TestGSOPacketsStayWhole(t *testing.T) {
 			t.Errorf("IPv%d: a read brings %d bytes on average; GSO packets do not arrive whole", family, read/packets)
 		}
 	}
+}
+
+// received is what was decrypted: packets written to the TUN, and those that the
+// ingress program counted.
+func received(s dataplane.Status) (written, counted uint64) {
+	for _, v := range s.Steering.Verdicts {
+		if v.Hook == "tunnel_ingress" {
+			counted += v.Packets
+		}
+	}
+	return s.Tunnel.ToTUN.Packets, counted
 }
 
 // stream sends bytes by TCP from the first pod of node-a to that of node-b.
