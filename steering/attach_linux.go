@@ -67,6 +67,23 @@ func (a *attacher) detachOther(h hook) (int, error) {
 	return a.detachTCX(h)
 }
 
+// devices are the indexes of those that ours are attached to, the tunnel device
+// among them; some may be gone.
+func (a *attacher) devices() (map[int]bool, error) {
+	pinned, err := pinnedHooks(a.links)
+	if err != nil {
+		return nil, err
+	}
+	held := map[int]bool{}
+	for _, h := range pinned {
+		held[h.device] = true
+	}
+	for h := range a.filters {
+		held[h.device] = true
+	}
+	return held, nil
+}
+
 // keepOnly detaches all of ours but what is on the wanted hooks.
 func (a *attacher) keepOnly(wanted map[hook]bool) (changed int, err error) {
 	pinned, err := pinnedHooks(a.links)

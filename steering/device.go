@@ -115,6 +115,40 @@ func (n network) find(want sought) selection {
 	return sel
 }
 
+// retain keeps devices that are steered already, and that nothing calls for any
+// more, among the targets: the routes that made one an uplink may be back in a
+// moment, and meanwhile packets still leave by it. Names in the configuration
+// let go of others once there is a device for each.
+func (sel selection) retain(n network, held map[int]bool, want sought) selection {
+	if len(want.named) > 0 && len(sel.missing) == 0 {
+		return sel
+	}
+	for _, l := range n.devices {
+		is := func(t target) bool { return t.Index == l.index }
+		if !held[l.index] || l.loopback || l.name == want.tunnel || l.index == want.tunnelIndex || slices.ContainsFunc(sel.targets, is) {
+			continue
+		}
+		d := Device{Name: l.name, Index: l.index, MTU: l.mtu, Kind: l.kind, Reason: "steered before, and strict lets no device go"}
+		sel.targets = append(sel.targets, target{Device: d, ethernet: l.linkLayer == "ether", overlay: l.overlay()})
+	}
+	slices.SortFunc(sel.targets, func(a, b target) int { return strings.Compare(a.Name, b.Name) })
+	return sel
+}
+
+// leaks says which devices should be steered and are not, "" when there is none.
+func (sel selection) leaks() string {
+	var all []string
+	for _, d := range sel.unsteerable {
+		if !slices.Contains(sideKinds, d.Kind) {
+			all = append(all, d.Name+": "+d.Reason)
+		}
+	}
+	for _, name := range sel.missing {
+		all = append(all, name+": no such device yet, although the configuration names it")
+	}
+	return strings.Join(all, "; ")
+}
+
 // cannot says why l, although it should be, cannot be steered; "" if it can.
 func (l device) cannot(pods map[int]netip.Prefix) string {
 	if l.linkLayer != "ether" && !slices.Contains(bareLayers, l.linkLayer) {

@@ -3,6 +3,7 @@ package steering_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -55,7 +56,8 @@ func wantDevices(t *testing.T, s *steering.Steering, want string) {
 	})
 }
 
-// TestFollow: devices are steered as they come, and no longer as they go.
+// TestFollow: devices are steered as they come, and no longer as they go. Strict
+// lets go of none that is there.
 func TestFollow(t *testing.T) {
 	byMechanism(t, func(t *testing.T, n node, o steering.Options) {
 		o.VerifyEvery = time.Hour // only events
@@ -75,11 +77,20 @@ func TestFollow(t *testing.T) {
 		expect(t, tun, "by the new one")
 
 		removeRoute(t, route)
-		wantDevices(t, s, "eth0")
 		eth1 := byName(t, "eth1")
+		apply(t, s, steered(index))
+		wantDevices(t, s, "eth0 eth1")
+		if left := attachedTo(t, eth1.Attrs().Index); left == 0 {
+			t.Error("strict let go of eth1")
+		}
+		permissive := steered(index)
+		permissive.Strict = false
+		apply(t, s, permissive)
+		wantDevices(t, s, "eth0")
 		if left := attachedTo(t, eth1.Attrs().Index); left != 0 {
 			t.Errorf("%d programs are left on eth1, which leads nowhere", left)
 		}
+		apply(t, s, steered(index))
 		addRoute(t, "10.244.2.0/24", "198.51.100.2")
 		wantDevices(t, s, "eth0 eth1")
 		if err := netlink.LinkDel(eth1); err != nil {
@@ -103,9 +114,72 @@ func TestFollow(t *testing.T) {
 		named := steered(index)
 		named.Devices = []string{"eth7"}
 		apply(t, s, named)
-		wantDevices(t, s, "eth7 (no such device yet)")
+		wantDevices(t, s, "eth0 eth7 (no such device yet)")
+		if why := s.Status().Failing; !strings.Contains(why, "eth7: no such device yet") {
+			t.Errorf("failing: %q", why)
+		}
 		veth(t, "eth7", n.world)
 		wantDevices(t, s, "eth7")
+		if why := s.Status().Failing; why != "" {
+			t.Errorf("failing: %q", why)
+		}
+	})
+}
+
+// TestUplinkIsNeverLetGo: a link that flaps, and a route that makes an uplink
+// carry local pods too, let no plaintext out.
+func TestUplinkIsNeverLetGo(t *testing.T) {
+	byMechanism(t, func(t *testing.T, n node, o steering.Options) {
+		_, index := openTUN(t, o.Name)
+		s := start(t, o)
+		run(t, s)
+		apply(t, s, steered(index))
+		end := leakTest(t, n, o)
+		uplink := byName(t, "eth0")
+		pods := &netlink.Route{LinkIndex: uplink.Attrs().Index, Dst: netlink.NewIPNet(net.IPv4(10, 244, 1, 129))}
+		if err := netlink.RouteAdd(pods); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, func() string {
+			if why := s.Status().Failing; !strings.Contains(why, "eth0: it carries both") {
+				return "failing: " + why
+			}
+			return ""
+		})
+		wantDevices(t, s, "eth0")
+		removeRoute(t, pods)
+		eventually(t, func() string { return s.Status().Failing })
+		for range 3 {
+			if err := netlink.LinkSetDown(uplink); err != nil {
+				t.Fatal(err)
+			}
+			apply(t, s, steered(index)) // it sees no route at all
+			if err := netlink.LinkSetUp(uplink); err != nil {
+				t.Fatal(err)
+			}
+			addRoute(t, "0.0.0.0/0", "192.0.2.2")
+			addRoute(t, "10.244.2.0/24", "192.0.2.2")
+		}
+		wantDevices(t, s, "eth0")
+		stop(t, s)
+		end()
+	})
+}
+
+// TestOneProcess: the pins are one process's at a time.
+func TestOneProcess(t *testing.T) {
+	byMechanism(t, func(t *testing.T, n node, o steering.Options) {
+		first := start(t, o)
+		apply(t, first, guard())
+		second := start(t, o)
+		err := second.Apply(t.Context(), guard())
+		if err == nil || !strings.Contains(err.Error(), "another process steers by the pins") {
+			t.Errorf("a second one beside the first: %v", err)
+		}
+		if err := first.Close(); err != nil {
+			t.Fatal(err)
+		}
+		apply(t, second, guard())
 	})
 }
 
@@ -354,7 +428,8 @@ func TestFirst(t *testing.T) {
 		eth0 := byName(t, "eth0").Attrs().Index
 		attachForeign(t, eth0, returns(0), mechanism)
 		tun, index := openTUN(t, o.Name)
-		apply(t, start(t, o), steered(index))
+		s := start(t, o)
+		apply(t, s, steered(index))
 		defer removeRoute(t, addRoute(t, "10.244.2.0/24", "192.0.2.2"))
 		send(t, n.pod, podAddr, peerPod, "steered")
 		expect(t, tun, "steered")
@@ -363,6 +438,10 @@ func TestFirst(t *testing.T) {
 				t.Errorf("ours is ahead: %+v", f)
 			}
 		}
+		if _, err := steering.Teardown(o); err == nil {
+			t.Error("teardown beside a running process")
+		}
+		stop(t, s)
 		if _, err := steering.Teardown(o); err != nil {
 			t.Fatal(err)
 		}
@@ -400,6 +479,7 @@ func TestKilled(t *testing.T) {
 		apply(t, s, guard())
 		before := s.Status()
 		grew(t, s, before, "egress", "drop", "no_tunnel") // the peer is remembered
+		stop(t, s)
 		end()
 	})
 }

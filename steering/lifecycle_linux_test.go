@@ -110,8 +110,11 @@ func TestRestart(t *testing.T) {
 func TestOtherMechanism(t *testing.T) {
 	byMechanism(t, func(t *testing.T, n node, o steering.Options) {
 		_, index := openTUN(t, o.Name)
-		s := start(t, o)
-		apply(t, s, steered(index))
+		first := start(t, o)
+		apply(t, first, steered(index))
+		if err := first.Close(); err != nil {
+			t.Fatal(err)
+		}
 		end := leakTest(t, n, o)
 		for range 4 {
 			o.ForceClsact = !o.ForceClsact
@@ -137,7 +140,8 @@ func TestOtherMechanism(t *testing.T) {
 func TestOtherLayout(t *testing.T) {
 	byMechanism(t, func(t *testing.T, n node, o steering.Options) {
 		_, index := openTUN(t, o.Name)
-		apply(t, start(t, o), steered(index))
+		s := start(t, o)
+		apply(t, s, steered(index))
 		end := leakTest(t, n, o)
 		spec, err := bpf.LoadSteer()
 		if err != nil {
@@ -159,7 +163,10 @@ func TestOtherLayout(t *testing.T) {
 				t.Fatal(err)
 			}
 			old.Close()
-			s := start(t, o)
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			s = start(t, o)
 			apply(t, s, steered(index))
 			now, err := ebpf.LoadPinnedMap(path, nil)
 			if err != nil {
@@ -178,6 +185,7 @@ func TestOtherLayout(t *testing.T) {
 				return "after a new " + name + " the peer's packets are not counted any more"
 			})
 		}
+		stop(t, s)
 		end()
 	})
 }
@@ -210,6 +218,9 @@ func TestDifference(t *testing.T) {
 		}
 		if got := changes(steered(index)); got != 4 {
 			t.Errorf("a peer less changed %d things, want 4", got)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
 		}
 		s = start(t, o)
 		if got := changes(steered(index)); got != 3 { // the programs are new ones

@@ -36,6 +36,9 @@ func (s *Steering) Status() Status {
 	status := s.shown
 	status.Devices = slices.Clone(status.Devices)
 	status.Unsteerable = slices.Clone(status.Unsteerable)
+	if s.leaks != "" && status.Failing == "" {
+		status.Failing = "pod packets may leave by devices that are not steered: " + s.leaks
+	}
 	if s.objects == nil {
 		return status
 	}

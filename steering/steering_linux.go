@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"sync"
 )
@@ -20,6 +21,8 @@ type Steering struct {
 	attacher *attacher
 	have     *contents // what the maps hold; nil when they are to be read
 	shown    Status    // without counters
+	leaks    string    // see selection
+	lock     *os.File  // while objects are open
 	closed   bool
 }
 
@@ -65,7 +68,7 @@ func (s *Steering) Close() error {
 		return nil
 	}
 	s.attacher.close()
-	err := s.objects.Close()
+	err := errors.Join(s.objects.Close(), s.lock.Close())
 	s.objects = nil
 	return err
 }
@@ -89,15 +92,22 @@ func (s *Steering) open() error {
 	if s.objects != nil {
 		return nil
 	}
-	attacher, err := newAttacher(s.options)
+	lock, err := lockPins(s.options.pins())
 	if err != nil {
 		return err
+	}
+	attacher, err := newAttacher(s.options)
+	if err == nil {
+		err = attacher.requireOwnNamespace()
+	}
+	if err != nil {
+		return errors.Join(err, lock.Close())
 	}
 	objects, err := openObjects(s.options.pins())
 	if err != nil {
-		return err
+		return errors.Join(err, lock.Close())
 	}
-	s.objects, s.attacher = objects, attacher
+	s.objects, s.attacher, s.lock = objects, attacher, lock
 	return nil
 }
 
@@ -110,7 +120,15 @@ func (s *Steering) converge() error {
 	if err != nil {
 		return err
 	}
-	sel := net.find(s.state.sought(s.options.Name))
+	want := s.state.sought(s.options.Name)
+	sel := net.find(want)
+	if s.state.Strict {
+		held, err := s.attacher.devices()
+		if err != nil {
+			return err
+		}
+		sel = sel.retain(net, held, want)
+	}
 	var errs []error
 	shrink, err := s.grow()
 	errs = append(errs, err)
@@ -136,6 +154,7 @@ func (s *Steering) converge() error {
 	}
 	errs = append(errs, s.wrote(s.host.setRoutes(effective.routes())))
 	s.show(devices, tunnel, sel.unsteerable)
+	s.leaks = sel.leaks()
 	return errors.Join(errs...)
 }
 

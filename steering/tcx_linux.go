@@ -82,6 +82,33 @@ func linkOn(h hook, l link.Link) (bool, error) {
 	return false, nil
 }
 
+// requireOwnNamespace is an error if a pinned link is attached to a device of
+// another network namespace: these pins are that one's guard.
+func (a *attacher) requireOwnNamespace() error {
+	pinned, err := pinnedHooks(a.links)
+	if err != nil {
+		return err
+	}
+	for _, h := range pinned {
+		l, err := a.openLink(h)
+		if err != nil {
+			return err
+		}
+		info, err := l.Info()
+		if err != nil {
+			return fmt.Errorf("ask for link %s: %w", h.pin(), err)
+		}
+		tcx := info.TCX()
+		if tcx == nil || tcx.Ifindex == 0 {
+			continue // its device is gone
+		}
+		if on, err := linkOn(h, l); !on || err != nil { // no such device here
+			return fmt.Errorf("the pins in %s guard another network namespace: give this one another interface name or bpffs directory", filepath.Dir(a.links))
+		}
+	}
+	return nil
+}
+
 // updateLink makes program that of l.
 func updateLink(l link.Link, program *ebpf.Program) (int, error) {
 	info, err := l.Info()

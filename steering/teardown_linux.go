@@ -27,6 +27,13 @@ func Teardown(options Options) (removed []string, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if _, err := os.Stat(o.pins()); err == nil {
+		lock, err := lockPins(o.pins())
+		if err != nil {
+			return nil, err
+		}
+		defer lock.Close()
+	}
 	found, err := o.remnants()
 	if err != nil {
 		return nil, err

@@ -38,6 +38,7 @@ func (s *Steering) Run(ctx context.Context) error {
 		case <-ctx.Done():
 		case err = <-failed:
 		case <-events:
+			s.again() // a new uplink must not wait until the crowd has passed
 			settle(ctx, events, quiet, mostQuiet)
 		case <-wait.C:
 			s.forget()
