@@ -43,14 +43,19 @@ func (s *Source) Publish(ctx context.Context, self keymgr.Node) error {
 }
 
 func (s *Source) write(name string, data []byte) (changed bool, err error) {
-	if err := os.MkdirAll(s.dir, 0o755); err != nil {
-		return false, fmt.Errorf("create the directory of node records: %w", err)
+	// Only once: in the place of a directory that went away, an empty one would
+	// say that all the other nodes are gone.
+	if !s.made {
+		if err := os.MkdirAll(s.dir, 0o755); err != nil {
+			return false, fmt.Errorf("create the directory of node records: %w", err)
+		}
 	}
 	root, err := os.OpenRoot(s.dir)
 	if err != nil {
 		return false, fmt.Errorf("open the directory of node records: %w", err)
 	}
 	defer root.Close()
+	s.made = true
 	if _, err := root.Lstat(name + ".yml"); err == nil {
 		return false, fmt.Errorf("%s would be a second record of this node; remove it", filepath.Join(s.dir, name+".yml"))
 	} else if !errors.Is(err, fs.ErrNotExist) {

@@ -13,7 +13,7 @@ import (
 
 // Options of a Source.
 type Options struct {
-	// Dir holds the records. Required; Publish creates it.
+	// Dir holds the records. Required; the first Publish creates it.
 	Dir string
 	// Self is this node's name, the only one that Publish writes. Required for
 	// Publish.
@@ -35,7 +35,8 @@ type Source struct {
 	log       *slog.Logger
 	published chan struct{} // holds one element when Run should look
 
-	mu sync.Mutex // one Publish at a time
+	mu   sync.Mutex // one Publish at a time
+	made bool       // the directory was there once
 }
 
 var _ keymgr.Source = (*Source)(nil)
