@@ -38,6 +38,9 @@ func (t *Tunnel) apply(ctx context.Context, e *engine, config tunnel.Config) err
 	if err != nil {
 		return err
 	}
+	if err := e.tun.Up(); err != nil { // somebody may have set it down
+		return err
+	}
 	link, err := e.tun.Link()
 	if err != nil {
 		return err
