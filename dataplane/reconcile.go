@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"maps"
 	"net/netip"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/wgsteer/wgsteer/keymgr"
@@ -74,19 +76,23 @@ func (r *reconciler) stage(s State) {
 
 // part notes whether a part works; a change is logged. It returns err.
 func (r *reconciler) part(name string, err error) error {
-	was := r.view.failing[name]
+	was, is := r.view.failing[name], ""
+	if err != nil {
+		is = strings.ReplaceAll(err.Error(), "\n", "; ") // errors joined
+	}
 	switch {
 	case errors.Is(err, context.Canceled): // the end of Run, no failure
-	case err == nil && was != "":
+	case is == was:
+	case is == "":
 		r.log.Info("works again", "part", name)
 		r.show(func(v *view) { delete(v.failing, name) })
-	case err != nil && was != err.Error():
-		r.log.Error("failing", "part", name, "error", err)
+	default:
+		r.log.Error("failing", "part", name, "error", is)
 		r.show(func(v *view) {
 			if v.failing == nil {
 				v.failing = map[string]string{}
 			}
-			v.failing[name] = err.Error()
+			v.failing[name] = is
 		})
 	}
 	if err != nil {
@@ -95,31 +101,31 @@ func (r *reconciler) part(name string, err error) error {
 	return nil
 }
 
+// errLater wraps a failure that leaves the data plane as configured: it makes it
+// degraded and is tried again, but no reason to go back to another configuration.
+type errLater struct{ error }
+
+func (e errLater) Unwrap() error { return e.error }
+
 // reconcile goes from whatever is to what should be. It may be called again
 // after an error.
 func (r *reconciler) reconcile(ctx context.Context) error {
 	if err := r.part("tunnel", r.ensureTunnel(ctx)); err != nil {
 		return err
 	}
-	var nodes []keymgr.Node
-	problems := r.notes
-	if r.snapshot != nil {
-		accepted, conflicts := keymgr.Resolve(self(r.config, r.key.Public(), r.facts), r.known, *r.snapshot)
-		nodes = accepted
-		problems = append(append(problems[:len(problems):len(problems)], r.snapshot.Problems...), conflicts...)
-	}
+	nodes, problems := r.resolve()
 	if err := r.part("facts", r.discover(nodes)); err != nil {
 		return err
 	}
 	next := makePlan(r.config, r.key, r.facts, nodes)
-	problems = append(problems[:len(problems):len(problems)], next.problems...)
+	problems = append(problems, next.problems...)
+	kept := programmed(nodes, next)
 	if r.snapshot == nil {
 		next.steering.Peers = r.remembered().Peers
 	}
 	if err := r.part("apply", r.apply(ctx, next)); err != nil {
 		return err
 	}
-	published := r.part("publish", r.config.Source.Publish(ctx, next.self))
 	link, err := r.tunnel.Link()
 	if err != nil {
 		return r.part("tunnel", err)
@@ -127,16 +133,52 @@ func (r *reconciler) reconcile(ctx context.Context) error {
 	r.reportProblems(problems)
 	r.show(func(v *view) {
 		v.config, v.key, v.self, v.mtu = r.config, r.key.Public(), next.self, link.MTU
-		v.problems, v.nodes = problems, programmed(nodes, next)
+		v.problems, v.nodes = problems, kept
 	})
+	published := r.publish(ctx, next.self)
 	if r.snapshot == nil {
 		r.stage(Steering)
 		return published
 	}
-	r.known = keymgr.ClaimsOf(nodes)
-	remembered := r.part("claims", r.store.SaveClaims(r.known))
+	remembered := r.remember(nodes, kept)
 	r.stage(Ready)
 	return errors.Join(published, remembered)
+}
+
+// resolve settles who of the snapshot is a peer. The problems are the caller's.
+func (r *reconciler) resolve() (nodes []keymgr.Node, problems []keymgr.Problem) {
+	problems = slices.Clone(r.notes)
+	if r.snapshot == nil {
+		return nil, problems
+	}
+	nodes, conflicts := keymgr.Resolve(self(r.config, r.key.Public(), r.facts), r.known, *r.snapshot)
+	return nodes, append(append(problems, r.snapshot.Problems...), conflicts...)
+}
+
+// publish tells the others of this node, unless the source has lost them.
+func (r *reconciler) publish(ctx context.Context, self keymgr.Node) error {
+	err := errors.New("not while the other nodes' records cannot be read")
+	if r.snapshot == nil || !r.snapshot.Partial {
+		err = r.config.Source.Publish(ctx, self)
+	}
+	if err = r.part("publish", err); err != nil {
+		return errLater{err}
+	}
+	return nil
+}
+
+// remember keeps on disk who is programmed, and who was and still has an
+// accepted record: what keeps that from being programmed now may pass.
+func (r *reconciler) remember(accepted, kept []keymgr.Node) error {
+	holders := map[string]bool{}
+	for _, n := range append(slices.Clone(kept), r.known.Nodes...) {
+		holders[n.Name] = true
+	}
+	r.known = keymgr.ClaimsOf(filter(accepted, func(n keymgr.Node) bool { return holders[n.Name] }))
+	if err := r.part("claims", r.store.SaveClaims(r.known)); err != nil {
+		return errLater{err}
+	}
+	return nil
 }
 
 // programmed are the nodes that the plan kept as peers.
@@ -149,33 +191,29 @@ func programmed(nodes []keymgr.Node, p plan) []keymgr.Node {
 }
 
 // apply goes from the state applied last to next: peers first and steering
-// second for what is added, the other way round for what is removed.
+// second for what is added, the other way round for what is removed. A step that
+// fails keeps no other from being done: none of them opens a way for plaintext.
 func (r *reconciler) apply(ctx context.Context, next plan) error {
+	var errs []error
 	if step, removed := withoutRemoved(r.state, next.steering); removed {
-		if err := r.steerTo(ctx, step); err != nil {
-			return err
-		}
+		errs = append(errs, r.steerTo(ctx, step))
 	}
 	// The programs stand on the tunnel device before it has its first peer.
 	if r.state.Tunnel.Index != next.steering.Tunnel.Index {
 		first := next.steering
 		first.Peers = r.state.Peers
 		if err := r.steerTo(ctx, first); err != nil {
-			return err
+			return errors.Join(append(errs, err)...)
 		}
 	}
-	if err := r.tunnel.Apply(ctx, next.tunnel); err != nil {
-		return err
-	}
-	return r.steerTo(ctx, next.steering)
+	errs = append(errs, r.tunnel.Apply(ctx, next.tunnel), r.steerTo(ctx, next.steering))
+	return errors.Join(errs...)
 }
 
+// steerTo hands a state over; steering goes on trying where it fails.
 func (r *reconciler) steerTo(ctx context.Context, s steering.State) error {
-	if err := r.steer.Apply(ctx, s); err != nil {
-		return err
-	}
 	r.state = s
-	return nil
+	return r.steer.Apply(ctx, s)
 }
 
 // discover reads the host's facts; nodes are those that will be programmed.

@@ -3,6 +3,7 @@ package dataplane
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"time"
 
@@ -27,12 +28,12 @@ func (r *reconciler) reload(ctx context.Context, config Config) error {
 	config.Source = old.Source
 	r.config = config
 	err := r.reconcile(ctx)
-	if err == nil {
+	if err == nil || errors.As(err, new(errLater)) {
 		r.log.Info("reloaded")
 		return nil
 	}
 	r.config = old
-	if back := r.reconcile(ctx); back != nil {
+	if back := r.reconcile(ctx); back != nil && !errors.As(back, new(errLater)) {
 		return fmt.Errorf("%w (and the running configuration could not be restored: %w)", err, back)
 	}
 	return fmt.Errorf("the running configuration stays: %w", err)
@@ -50,10 +51,11 @@ func (d *DataPlane) RotateKey(ctx context.Context) (Rotation, error) {
 		before = withSession(d.Status(), r.config.Now().Add(-sessionLife))
 		result.OldPublicKey = r.key.Public()
 		start = r.config.Now()
-		if err := r.rotate(ctx); err != nil {
+		err := r.rotate(ctx)
+		result.NewPublicKey = r.key.Public()
+		if err != nil {
 			return err
 		}
-		result.NewPublicKey = r.key.Public()
 		r.log.Info("rotated the private key", "old", result.OldPublicKey, "new", result.NewPublicKey)
 		return r.greetAll()
 	})
@@ -126,6 +128,20 @@ func (r *reconciler) greetAll() error {
 	return r.tunnel.Greet(keys...)
 }
 
+// handshakesAfter names the peers whose last handshake came after since; it
+// asks the tunnel alone, as it is called often.
+func (d *DataPlane) handshakesAfter(since time.Time) []string {
+	v := d.view.Load()
+	if v.tunnel == nil {
+		return nil
+	}
+	stats, err := v.tunnel.Stats()
+	if err != nil {
+		return nil
+	}
+	return withSession(Status{Peers: peers(v.nodes, stats.Peers, nil)}, since)
+}
+
 // withSession names the peers whose last handshake came after since.
 func withSession(s Status, since time.Time) []string {
 	var names []string
@@ -144,7 +160,7 @@ func (d *DataPlane) awaitHandshakes(ctx context.Context, names []string, since t
 	defer ticker.Stop()
 	for {
 		done := map[string]bool{}
-		for _, n := range withSession(d.Status(), since) {
+		for _, n := range d.handshakesAfter(since) {
 			done[n] = true
 		}
 		missing := filter(names, func(n string) bool { return !done[n] })

@@ -143,7 +143,11 @@ func (r *reconciler) wait(ctx context.Context, longest time.Duration) error {
 			r.tunnelLost(ctx, err)
 			return ctx.Err()
 		case req := <-r.d.requests:
-			req.done <- req.do(ctx, r)
+			err := req.do(ctx, r)
+			req.done <- err
+			if err != nil {
+				return ctx.Err() // what is half done is tried again at once
+			}
 		}
 	}
 }

@@ -135,6 +135,83 @@ func TestTheHolderStaysOverARestart(t *testing.T) {
 	}
 }
 
+// TestLostRecordsLoseNoPeer: the directory of records goes away, and comes back.
+func TestLostRecordsLoseNoPeer(t *testing.T) {
+	c := config(t)
+	record(t, c, "node-b", "b", "10.244.2.0/24")
+	d := run(t, c)
+	wait(t, d, "node-b", func(s dataplane.Status) bool { return s.State == dataplane.Ready && len(s.Peers) == 1 })
+	nodes := filepath.Join(filepath.Dir(c.StateDir), "nodes")
+	if err := os.Rename(nodes, nodes+"-away"); err != nil {
+		t.Fatal(err)
+	}
+	s := wait(t, d, "the loss told", func(s dataplane.Status) bool { return s.State == dataplane.Degraded && len(s.Problems) > 0 })
+	if err := d.Reload(c); err != nil { // anything that publishes again
+		t.Errorf("reload: %v", err)
+	}
+	if s = d.Status(); len(s.Peers) != 1 || len(s.Tunnel.Peers) != 1 {
+		t.Errorf("peers left: %+v", s.Peers)
+	}
+	if _, err := os.Stat(nodes); !os.IsNotExist(err) {
+		t.Errorf("an empty directory took the lost one's place: %v", err)
+	}
+	if err := os.Rename(nodes+"-away", nodes); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, d, "ready again", func(s dataplane.Status) bool { return s.State == dataplane.Ready && len(s.Peers) == 1 })
+}
+
+// TestOnlyProgrammedNodesHold: a record that could not be programmed is no
+// holder of what a later one claims.
+func TestOnlyProgrammedNodesHold(t *testing.T) {
+	c := config(t)
+	writeRecord(t, c, "node-a2", fmt.Sprintf("name: node-a2\npublicKey: %s\nnodeIPs: [192.0.2.50]\npodCIDRs: [10.9.0.0/24]\n", publicKey(t, "x")))
+	d := run(t, c)
+	wait(t, d, "the refusal", func(s dataplane.Status) bool { return s.Ready && len(s.Problems) == 1 })
+	writeRecord(t, c, "node-b", fmt.Sprintf("name: node-b\npublicKey: %s\nnodeIPs: [192.0.2.50]\npodCIDRs: [10.244.2.0/24]\n", publicKey(t, "b")))
+	s := wait(t, d, "the dispute", func(s dataplane.Status) bool { return len(s.Problems) == 2 })
+	for _, p := range s.Problems {
+		if strings.Contains(p.Message, "had it before") {
+			t.Errorf("problem: %+v", p)
+		}
+	}
+}
+
+// TestAReloadNeedsNoRecord: that this node's record cannot be written is told,
+// and keeps no change from being applied.
+func TestAReloadNeedsNoRecord(t *testing.T) {
+	c := config(t)
+	d := run(t, c)
+	wait(t, d, "ready", ready)
+	nodes := filepath.Join(filepath.Dir(c.StateDir), "nodes")
+	if err := os.Rename(nodes, nodes+"-away"); err != nil {
+		t.Fatal(err)
+	}
+	change := c
+	change.MTU = 1300
+	if err := d.Reload(change); err != nil {
+		t.Fatal(err)
+	}
+	if s := d.Status(); s.MTU != 1300 || s.State != dataplane.Degraded {
+		t.Errorf("MTU %d, %s, %q", s.MTU, s.State, s.Reasons)
+	}
+}
+
+// TestALinkSetDownComesUp: with the next reconciliation.
+func TestALinkSetDownComesUp(t *testing.T) {
+	c := config(t)
+	d := run(t, c)
+	wait(t, d, "ready", ready)
+	if out, err := exec.Command("ip", "link", "set", c.Interface, "down").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	record(t, c, "node-b", "b", "10.244.2.0/24")
+	wait(t, d, "node-b, and the link up", func(s dataplane.Status) bool {
+		link, err := net.InterfaceByName(c.Interface)
+		return err == nil && link.Flags&net.FlagUp != 0 && len(s.Peers) == 1 && s.State == dataplane.Ready
+	})
+}
+
 func TestTheTunnelComesBack(t *testing.T) {
 	c := config(t)
 	record(t, c, "node-b", "b", "10.244.2.0/24")

@@ -93,9 +93,9 @@ func (c Config) validateNames() error {
 			errs = append(errs, badField("devices", d, "this is the tunnel device; name the uplinks"))
 		}
 	}
-	for field, dir := range map[string]string{"stateDir": c.StateDir, "bpffs": c.BPFFS} {
-		if !filepath.IsAbs(dir) {
-			errs = append(errs, badField(field, dir, "an absolute path is needed"))
+	for _, f := range []struct{ field, dir string }{{"stateDir", c.StateDir}, {"bpffs", c.BPFFS}} {
+		if !filepath.IsAbs(f.dir) {
+			errs = append(errs, badField(f.field, f.dir, "an absolute path is needed"))
 		}
 	}
 	return errors.Join(errs...)
@@ -145,21 +145,32 @@ func (c Config) validateCluster() error {
 	if len(c.ClusterCIDRs) == 0 {
 		errs = append(errs, badField("clusterCIDRs", "none", "name the prefixes that hold all pods of the cluster, such as 10.244.0.0/16"))
 	}
-	for field, list := range map[string][]netip.Prefix{"clusterCIDRs": c.ClusterCIDRs, "podCIDRs": c.PodCIDRs} {
-		for _, p := range list {
+	for _, f := range []struct {
+		field string
+		list  []netip.Prefix
+	}{{"clusterCIDRs", c.ClusterCIDRs}, {"podCIDRs", c.PodCIDRs}} {
+		for _, p := range f.list {
 			_, err := keymgr.ParsePodCIDR(p.String())
-			errs = append(errs, recordField(field, p.String(), err))
+			errs = append(errs, recordField(f.field, p.String(), err))
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	for _, p := range c.PodCIDRs {
+	for i, p := range c.PodCIDRs {
+		for _, q := range c.PodCIDRs[:i] {
+			if p.Overlaps(q) {
+				errs = append(errs, badField("podCIDRs", p, "overlaps %s; keep the wider one", q))
+			}
+		}
 		if !slices.ContainsFunc(c.ClusterCIDRs, func(cl netip.Prefix) bool { return contains(cl, p) }) {
 			errs = append(errs, badField("podCIDRs", p, "lies in none of clusterCIDRs (%s); add a prefix there that holds it", join(c.ClusterCIDRs)))
 		}
 	}
-	for _, a := range c.NodeIPs {
+	for i, a := range c.NodeIPs {
+		if slices.Contains(c.NodeIPs[:i], a) {
+			errs = append(errs, badField("nodeIPs", a, "is given twice"))
+		}
 		if _, err := keymgr.ParseNodeIP(a.String()); err != nil {
 			errs = append(errs, recordField("nodeIPs", a.String(), err))
 		} else if cl, in := within(c.ClusterCIDRs, a); in {

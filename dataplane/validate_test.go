@@ -58,6 +58,8 @@ func TestNewRefuses(t *testing.T) {
 		"wider than the cluster":   {func(c *dataplane.Config) { c.PodCIDRs = prefixes("10.0.0.0/8") }, "podCIDRs: 10.0.0.0/8: lies in none"},
 		"node in cluster":          {func(c *dataplane.Config) { c.NodeIPs = addrs("10.244.9.9") }, "nodeIPs: 10.244.9.9: lies in clusterCIDRs' 10.244.0.0/16"},
 		"mapped node":              {func(c *dataplane.Config) { c.NodeIPs = addrs("::ffff:192.0.2.9") }, "nodeIPs: ::ffff:192.0.2.9: is IPv4 in the form of IPv6; write 192.0.2.9"},
+		"node twice":               {func(c *dataplane.Config) { c.NodeIPs = addrs("192.0.2.1", "192.0.2.1") }, "nodeIPs: 192.0.2.1: is given twice"},
+		"pods overlap":             {func(c *dataplane.Config) { c.PodCIDRs = prefixes("10.244.1.0/24", "10.244.1.0/25") }, "podCIDRs: 10.244.1.0/25: overlaps 10.244.1.0/24"},
 		"loopback node":            {func(c *dataplane.Config) { c.NodeIPs = addrs("127.0.0.1") }, "nodeIPs: 127.0.0.1: a loopback address reaches no other node"},
 		"space in node":            {func(c *dataplane.Config) { c.Node = "node a" }, "node: node a: a node's name has only letters"},
 		"endpoint in cluster":      {func(c *dataplane.Config) { c.Endpoint = netip.MustParseAddrPort("10.244.0.1:51871") }, "endpoint: 10.244.0.1:51871: lies in clusterCIDRs'"},
