@@ -81,6 +81,7 @@ func check(ctx context.Context, env *env, file string, wait time.Duration) check
 	config, err := loadConfig(env, file)
 	findings := []finding{checkConfig(file, err)}
 	findings = append(findings, checkSteering(config)...)
+	findings = append(findings, checkNamed(config.Plane.Devices)...)
 	findings = append(findings, checkTUN(), checkModule())
 	if err == nil {
 		findings = append(findings, checkNetwork(ctx, config, wait)...)

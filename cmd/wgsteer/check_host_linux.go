@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -33,6 +35,38 @@ func checkSteering(config configuration) []finding {
 			g.Mend = []string{f.Mend}
 		}
 		findings = append(findings, g)
+	}
+	return findings
+}
+
+// checkNamed looks for the devices that the configuration names.
+func checkNamed(names []string) []finding {
+	if len(names) == 0 {
+		return nil
+	}
+	devices, err := net.Interfaces()
+	if err != nil {
+		return []finding{{"devices", levelFail, fmt.Sprintf("list the network devices: %v", err), nil}}
+	}
+	var present []string
+	for _, d := range devices {
+		present = append(present, d.Name)
+	}
+	return judgeNamed(names, present)
+}
+
+// judgeNamed has one finding for each named device that is not present: a name
+// that is mistyped leaves the device that was meant unsteered.
+func judgeNamed(names, present []string) []finding {
+	var findings []finding
+	for _, n := range names {
+		if slices.Contains(present, n) {
+			continue
+		}
+		findings = append(findings, finding{"devices", levelFail, "the configuration's devices name " + n + ", which does not exist", []string{
+			"see what does: ip -brief link",
+			"then set devices to the uplinks and overlay devices of this node, or remove it to have them found",
+		}})
 	}
 	return findings
 }

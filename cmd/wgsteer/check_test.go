@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/wgsteer/wgsteer/dataplane"
 	"github.com/wgsteer/wgsteer/internal/privtest"
 	"github.com/wgsteer/wgsteer/keymgr"
@@ -136,6 +138,38 @@ func TestCheckOfABrokenConfig(t *testing.T) {
 	want := "fail  configuration  " + file + ":1: clusterCIDRs: x: a prefix such as 10.244.0.0/16 or fd00:10:244::/48 is needed\n"
 	if !strings.HasPrefix(out.String(), want) || !strings.Contains(out.String(), file+":2: mut: 1: unknown field") {
 		t.Errorf("got\n%s", out)
+	}
+}
+
+// A device that is named but not there is told, with what to do.
+func TestCheckNamedDevices(t *testing.T) {
+	e, out, _ := testEnv()
+	file := filepath.Join(t.TempDir(), "c.yaml")
+	if err := os.WriteFile(file, []byte("clusterCIDRs: [x]\ndevices: [lo, nowhere7]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code := run(t.Context(), []string{"check", "-o", "json", "--config", file}, e); code != exitFailed {
+		t.Errorf("exit code %d", code)
+	}
+	var c checked
+	if err := json.Unmarshal(out.Bytes(), &c); err != nil {
+		t.Fatal(err)
+	}
+	var named []finding
+	for _, f := range c.Findings {
+		if strings.HasPrefix(f.Detail, "the configuration's devices") {
+			named = append(named, f)
+		}
+	}
+	want := []finding{{"devices", levelFail, "the configuration's devices name nowhere7, which does not exist", []string{
+		"see what does: ip -brief link",
+		"then set devices to the uplinks and overlay devices of this node, or remove it to have them found",
+	}}}
+	if diff := cmp.Diff(want, named); diff != "" {
+		t.Errorf("findings (-want +got):\n%s", diff)
+	}
+	if none := checkNamed(nil); none != nil {
+		t.Errorf("without any: %+v", none)
 	}
 }
 
