@@ -28,6 +28,8 @@ test:
 	@$(MAKE) --no-print-directory lint
 	@echo '== tests'
 	$(GO) test $(TESTFLAGS) ./...
+	@echo '== speed and allocations, which the race detector hides'
+	$(GO) test -count=1 -run 'Alloc|Stock' ./tunnel/udpbind
 	@echo '== all passed'
 
 ## generate: what is generated, from its sources
