@@ -6,9 +6,9 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -33,33 +33,54 @@ func (e alreadyRunning) Error() string {
 // holds the lock knows that a socket beside it is stale.
 type runLock struct{ f *os.File }
 
-// takeLock makes runDir and locks c's interface in it. The error is an
-// alreadyRunning when somebody else holds it.
+// lockPatience is how long a lock is waited for: a process that was killed keeps
+// its own for some ms, until the kernel has closed what it had open.
+const lockPatience = time.Second
+
+// takeLock makes runDir and locks c's interface in it, within lockPatience. The
+// error is an alreadyRunning when somebody else holds it.
 func takeLock(c configuration) (*runLock, error) {
-	path := c.lockPath()
-	err := os.MkdirAll(filepath.Dir(path), 0o755)
+	err := os.MkdirAll(c.RunDir, 0o755)
 	var f *os.File
 	if err == nil {
-		f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+		f, err = os.OpenFile(c.lockPath(), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	}
-	switch {
-	case errors.Is(err, fs.ErrPermission):
-		return nil, fmt.Errorf("take the lock of interface %s: %w; run this as root", c.Plane.Interface, err)
-	case err != nil:
-		return nil, fmt.Errorf("take the lock of interface %s: %w", c.Plane.Interface, err)
+	if err != nil {
+		return nil, explainLock(c, err)
 	}
-	switch err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); {
-	case errors.Is(err, unix.EWOULDBLOCK):
-		pid := readPID(f)
-		return nil, errors.Join(alreadyRunning{c.Plane.Interface, pid}, f.Close())
-	case err != nil:
-		return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), f.Close())
+	if err := flock(c, f); err != nil {
+		return nil, errors.Join(err, f.Close())
 	}
 	l := &runLock{f}
 	if err := l.writePID(); err != nil {
 		return nil, errors.Join(err, l.release())
 	}
 	return l, nil
+}
+
+func flock(c configuration, f *os.File) error {
+	for end := time.Now().Add(lockPatience); ; time.Sleep(lockPatience / 100) {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		switch {
+		case err == nil:
+			return nil
+		case !errors.Is(err, unix.EWOULDBLOCK):
+			return fmt.Errorf("lock %s: %w", c.lockPath(), err)
+		case !time.Now().Before(end):
+			return alreadyRunning{c.Plane.Interface, readPID(f)}
+		}
+	}
+}
+
+func explainLock(c configuration, err error) error {
+	err = fmt.Errorf("take the lock of interface %s in runDir: %w", c.Plane.Interface, err)
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%w; run this as root", err)
+	case errors.Is(err, unix.ENOTDIR):
+		return fmt.Errorf("%w; remove that file, or set runDir to a directory", err)
+	}
+	return err
 }
 
 // writePID tells others, for their messages, who holds the lock.

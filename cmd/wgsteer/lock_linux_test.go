@@ -5,12 +5,18 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/wgsteer/wgsteer/dataplane"
 )
 
+func lockConfig(dir string) configuration {
+	return configuration{RunDir: dir, Plane: dataplane.Config{Interface: "wg7"}}
+}
+
 func TestLock(t *testing.T) {
-	c := configuration{RunDir: filepath.Join(t.TempDir(), "new"), Plane: dataplane.Config{Interface: "wg7"}}
+	c := lockConfig(filepath.Join(t.TempDir(), "new"))
 	first, err := takeLock(c)
 	if err != nil {
 		t.Fatal(err)
@@ -35,5 +41,59 @@ func TestLock(t *testing.T) {
 	}
 	if err := again.release(); err != nil {
 		t.Error(err)
+	}
+}
+
+// A daemon that was killed holds its lock for a moment yet; one that lives,
+// for longer than anybody waits.
+func TestLockIsWaitedFor(t *testing.T) {
+	for name, tt := range map[string]struct {
+		holds time.Duration
+		ok    bool
+	}{
+		"dying":  {lockPatience / 2, true},
+		"living": {2 * lockPatience, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := lockConfig(t.TempDir())
+			synctest.Test(t, func(t *testing.T) {
+				first, err := takeLock(c)
+				if err != nil {
+					t.Fatal(err)
+				}
+				released := make(chan error)
+				go func() {
+					time.Sleep(tt.holds)
+					released <- first.release()
+				}()
+				second, err := takeLock(c)
+				var running alreadyRunning
+				if tt.ok && err != nil || !tt.ok && !errors.As(err, &running) {
+					t.Errorf("while it is held for %s: %v", tt.holds, err)
+				}
+				if err := <-released; err != nil {
+					t.Error(err)
+				}
+				if second != nil {
+					if err := second.release(); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestLockErrors(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{file, filepath.Join(file, "run")} {
+		_, err := takeLock(lockConfig(dir))
+		want := "take the lock of interface wg7 in runDir: mkdir " + file + ": not a directory; remove that file, or set runDir to a directory"
+		if err == nil || err.Error() != want {
+			t.Errorf("runDir %s: %v, want %s", dir, err, want)
+		}
 	}
 }
