@@ -88,6 +88,10 @@ func (c *configuration) fillIn(hostname string) {
 	c.Directory = cmp.Or(c.Directory, defaultDirectory)
 }
 
+// maxSocketPath is the longest path of a Unix socket in bytes: sun_path of
+// unix(7) has 108, with the 0 at its end.
+const maxSocketPath = 107
+
 // validate says what only the values together, or their meaning, tell; errors
 // are dataplane.FieldErrors, joined.
 func (c *configuration) validate() error {
@@ -99,6 +103,9 @@ func (c *configuration) validate() error {
 		if !filepath.IsAbs(d.dir) {
 			bad(d.field, d.dir, "an absolute path is needed")
 		}
+	}
+	if n := len(c.socketPath()); n > maxSocketPath {
+		bad("runDir", c.RunDir, fmt.Sprintf("the path of the control socket %s would have %d bytes, and %d are possible; set runDir to a shorter path", filepath.Base(c.socketPath()), n, maxSocketPath))
 	}
 	if c.Metrics != "" && !listenAddress(c.Metrics) {
 		bad("metrics", c.Metrics, wantMetrics)

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -168,6 +169,7 @@ func TestConfigErrors(t *testing.T) {
 		"long device":      {cluster + "interface: wireguard-steering0\n", "f:2: interface: wireguard-steering0: the name of a network device has 1 to 15 bytes"},
 		"relative dir":     {cluster + "stateDir: state\n", "f:2: stateDir: state: an absolute path is needed"},
 		"relative run dir": {cluster + "runDir: run\n", "f:2: runDir: run: an absolute path is needed"},
+		"long run dir":     {cluster + "runDir: /" + strings.Repeat("r", 95) + "\n", "f:2: runDir: /" + strings.Repeat("r", 59) + "...: the path of the control socket wgsteer0.sock would have 110 bytes, and 107 are possible; set runDir to a shorter path"},
 		"relative source":  {cluster + "source:\n  directory: nodes\n", "f:3: source.directory: nodes: an absolute path is needed"},
 		"metrics":          {cluster + "metrics: 9587\n", `f:2: metrics: 9587: an address and a port, such as 127.0.0.1:9587 or :9587, or "" for none, are needed, not a number`},
 		"metrics port":     {cluster + "metrics: 127.0.0.1:http\n", `f:2: metrics: 127.0.0.1:http: an address and a port, such as 127.0.0.1:9587 or :9587, or "" for none, are needed`},
@@ -191,6 +193,24 @@ func TestConfigErrors(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The longest runDir that is allowed has room for the socket.
+func TestLongestRunDir(t *testing.T) {
+	dir := t.TempDir()
+	dir = filepath.Join(dir, strings.Repeat("r", maxSocketPath-len(dir)-len("//wgsteer0.sock")))
+	c, err := parseConfig("f", []byte(cluster+"runDir: "+dir+"\n"), "h")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	l, err := listenControl(t.Context(), c)
+	if err != nil {
+		t.Fatalf("a socket path of %d bytes: %v", len(c.socketPath()), err)
+	}
+	l.Close()
 }
 
 // A broken file still tells where the running daemon is to be found.
