@@ -23,13 +23,10 @@ func checkNetwork(ctx context.Context, config configuration, wait time.Duration)
 	if !errors.Is(err, errNoDaemon) {
 		daemon = finding{"daemon", levelFail, err.Error(), nil}
 	}
-	lock, err := takeLock(config)
-	if err != nil {
+	// The lock is not kept: a daemon that starts meanwhile shall not fail for it.
+	if err := lookAtLock(config); err != nil {
 		return []finding{daemon, {"port", levelWarn, err.Error(), nil}}
 	}
-	// Nothing else is done under this lock; closing a file that was only read
-	// loses nothing.
-	defer func() { _ = lock.release() }()
 	port := checkPort(ctx, config.Plane.ListenPort)
 	findings := []finding{daemon, port}
 	if port.Level != levelFail {

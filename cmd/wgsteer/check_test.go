@@ -2,7 +2,9 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os"
@@ -63,6 +65,11 @@ func TestCheck(t *testing.T) {
 	expect(t, found, "daemon", levelWarn, "none runs", "wgsteer run --config "+a.file)
 	expect(t, found, "port", levelOK, "UDP port 51871 is free")
 	expect(t, found, "key", levelWarn, "no key yet")
+	for _, made := range []string{"run", "state-1", "nodes"} {
+		if _, err := os.Lstat(filepath.Join(dir, made)); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("check made %s: %v", made, err)
+		}
+	}
 
 	a.start() // for its key and its record
 	a.stop()

@@ -58,6 +58,19 @@ func takeLock(c configuration) (*runLock, error) {
 	return l, nil
 }
 
+// lookAtLock returns the alreadyRunning that takeLock would, and makes nothing.
+// Where there is no lock file, nobody holds it.
+func lookAtLock(c configuration) error {
+	f, err := os.OpenFile(c.lockPath(), os.O_RDONLY|unix.O_NOFOLLOW, 0)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return explainLock(c, err)
+	}
+	return errors.Join(flock(c, f), f.Close())
+}
+
 func flock(c configuration, f *os.File) error {
 	for end := time.Now().Add(lockPatience); ; time.Sleep(lockPatience / 100) {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,6 +27,9 @@ func TestLock(t *testing.T) {
 	if !errors.As(err, &running) || running.PID != os.Getpid() {
 		t.Errorf("a second time: %v, want this process's id", err)
 	}
+	if err := lookAtLock(c); !errors.As(err, &running) || running.PID != os.Getpid() {
+		t.Errorf("a look: %v, want this process's id", err)
+	}
 	other := c
 	other.Plane.Interface = "wg8"
 	second, err := takeLock(other)
@@ -34,6 +38,9 @@ func TestLock(t *testing.T) {
 	}
 	if err := errors.Join(first.release(), second.release()); err != nil {
 		t.Fatal(err)
+	}
+	if err := lookAtLock(c); err != nil {
+		t.Errorf("a look after the release: %v", err)
 	}
 	again, err := takeLock(c)
 	if err != nil {
@@ -84,12 +91,28 @@ func TestLockIsWaitedFor(t *testing.T) {
 	}
 }
 
+// A look makes neither runDir nor a file in it.
+func TestLookAtLockMakesNothing(t *testing.T) {
+	dir := t.TempDir()
+	for _, c := range []configuration{lockConfig(dir), lockConfig(filepath.Join(dir, "new"))} {
+		if err := lookAtLock(c); err != nil {
+			t.Errorf("runDir %s: %v", c.RunDir, err)
+		}
+	}
+	if made, err := os.ReadDir(dir); err != nil || len(made) > 0 {
+		t.Errorf("made %v, %v", made, err)
+	}
+}
+
 func TestLockErrors(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, dir := range []string{file, filepath.Join(file, "run")} {
+		if err := lookAtLock(lockConfig(dir)); err == nil || !strings.HasSuffix(err.Error(), ": not a directory; remove that file, or set runDir to a directory") {
+			t.Errorf("a look into runDir %s: %v", dir, err)
+		}
 		_, err := takeLock(lockConfig(dir))
 		want := "take the lock of interface wg7 in runDir: mkdir " + file + ": not a directory; remove that file, or set runDir to a directory"
 		if err == nil || err.Error() != want {
