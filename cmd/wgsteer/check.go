@@ -83,10 +83,13 @@ func check(ctx context.Context, env *env, file string, wait time.Duration) check
 	findings = append(findings, checkSteering(config)...)
 	findings = append(findings, checkNamed(config.Plane.Devices)...)
 	findings = append(findings, checkTUN(), checkModule())
+	port := config.Plane.ListenPort
 	if err == nil {
-		findings = append(findings, checkNetwork(ctx, config, wait)...)
+		var network []finding
+		network, port = checkNetwork(ctx, config, wait)
+		findings = append(findings, network...)
 	}
-	findings = append(findings, checkFirewall(ctx, config.Plane.ListenPort)...)
+	findings = append(findings, checkFirewall(ctx, port)...)
 	return judge(findings)
 }
 

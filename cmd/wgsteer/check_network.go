@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,13 +13,18 @@ import (
 )
 
 // checkNetwork looks at the port and the peers, through the daemon if one
-// runs.
-func checkNetwork(ctx context.Context, config configuration, wait time.Duration) []finding {
+// runs. The port that it returns is the daemon's: the file's may be newer.
+func checkNetwork(ctx context.Context, config configuration, wait time.Duration) (findings []finding, port uint16) {
 	client := newControlClient(config)
 	status, err := client.status(ctx)
 	if err == nil {
-		return append([]finding{checkDaemon(status)}, askDaemon(ctx, client, status, wait)...)
+		return append([]finding{checkDaemon(status)}, askDaemon(ctx, client, status, wait)...), cmp.Or(status.ListenPort, config.Plane.ListenPort)
 	}
+	return withoutDaemon(ctx, config, wait, err), config.Plane.ListenPort
+}
+
+// withoutDaemon is checkNetwork where none answers; err says why.
+func withoutDaemon(ctx context.Context, config configuration, wait time.Duration, err error) []finding {
 	daemon := finding{"daemon", levelWarn, "none runs for interface " + config.Plane.Interface, []string{"start it with `systemctl start wgsteer` or `wgsteer run --config " + config.File + "`"}}
 	if !errors.Is(err, errNoDaemon) {
 		daemon = finding{"daemon", levelFail, err.Error(), nil}

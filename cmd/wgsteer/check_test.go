@@ -83,7 +83,13 @@ func TestCheck(t *testing.T) {
 	_, found = b.checkOf("--wait", "200ms")
 	expect(t, found, "daemon", levelOK, fmt.Sprintf("process %d is ready", os.Getpid()))
 	expect(t, found, "port", levelOK, "is the running daemon's")
+	expect(t, found, "firewall", levelOK, "51872")
 	expect(t, found, "peer node-1", levelFail, "no answer from 192.0.2.1:51871", "nft insert rule inet filter input udp dport 51871 accept", "iptables -I INPUT -p udp --dport 51871 -j ACCEPT")
+
+	b.write(strings.Replace(b.text, "listenPort: 51872", "listenPort: 51972", 1))
+	_, found = b.checkOf("--wait", "200ms")
+	expect(t, found, "firewall", levelOK, "51872") // the daemon has not read the other one
+	b.write(b.text)
 
 	silent := "name: node-3\npublicKey: hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=\nendpoint: 192.0.2.3:51873\nnodeIPs: [192.0.2.3]\npodCIDRs: [10.244.3.0/24]\n"
 	if err := os.WriteFile(filepath.Join(dir, "nodes", "node-3.yaml"), []byte(silent), 0o600); err != nil {
