@@ -37,16 +37,28 @@ func Open(run string) (*Lab, error) {
 	return l, nil
 }
 
+// notUp is an fs.ErrNotExist that does not read like one.
 func notUp(run string) error {
 	runs, err := Runs()
 	if err != nil {
 		return err
 	}
-	if len(runs) == 0 {
-		return fmt.Errorf("lab %s is not up, nor is any other: %w", run, fs.ErrNotExist)
-	}
-	return fmt.Errorf("lab %s is not up; these are: %s: %w", run, strings.Join(runs, ", "), fs.ErrNotExist)
+	return labNotUp{run, runs}
 }
+
+type labNotUp struct {
+	run    string
+	others []string // that are up
+}
+
+func (e labNotUp) Error() string {
+	if len(e.others) == 0 {
+		return fmt.Sprintf("lab %s is not up, nor is any other", e.run)
+	}
+	return fmt.Sprintf("lab %s is not up; these are: %s", e.run, strings.Join(e.others, ", "))
+}
+
+func (labNotUp) Is(target error) bool { return target == fs.ErrNotExist }
 
 // Up makes the lab. It first removes labs whose owners died. On error, and when
 // ctx ends, nothing of it is left.
