@@ -9,9 +9,11 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"github.com/wgsteer/wgsteer/dataplane"
 )
@@ -25,7 +27,8 @@ type daemon struct {
 	plane   *dataplane.DataPlane
 	version buildVersion
 
-	reloading sync.Mutex // held by the one reload at a time
+	reloading sync.Mutex  // held by the one reload at a time
+	ready     atomic.Bool // the service manager was told so
 
 	mu          sync.Mutex // guards what follows; only a reload changes it
 	config      configuration
@@ -48,6 +51,8 @@ func newDaemon(env *env, config configuration) (*daemon, error) {
 // run serves until ctx ends or the data plane does. It holds the interface's
 // lock meanwhile.
 func (d *daemon) run(ctx context.Context) (err error) {
+	hangups, stop := d.env.Signals(unix.SIGHUP) // first of all: unheeded, one kills
+	defer stop()
 	lock, err := takeLock(d.config)
 	if err != nil {
 		return err
@@ -78,7 +83,7 @@ func (d *daemon) run(ctx context.Context) (err error) {
 		g.Go(func() error { return d.serveMetrics(ctx, scrapes) })
 	}
 	g.Go(func() error { return d.notify(ctx) })
-	g.Go(func() error { return d.followHangups(ctx) })
+	g.Go(func() error { return d.followHangups(ctx, hangups) })
 	if err := g.Wait(); !errors.Is(err, errEnded) {
 		return err
 	}

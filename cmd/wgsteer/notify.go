@@ -28,12 +28,13 @@ func (d *daemon) notify(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the service manager's watchdog time: %w", err)
 	}
-	period, ready, told := notifyStarting, false, ""
+	period, told := notifyStarting, ""
 	for {
 		status := d.plane.Status()
-		if !ready && started(status) {
-			ready, period = true, notifyRunning
+		if !d.ready.Load() && started(status) {
+			period = notifyRunning
 			d.tell(notifyReady)
+			d.ready.Store(true)
 		}
 		if line := statusLine(status); line != told {
 			told = line

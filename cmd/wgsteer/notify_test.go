@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -69,6 +70,37 @@ func TestNotifyWatchdog(t *testing.T) {
 			t.Errorf("told %q", told)
 		}
 	})
+}
+
+// A reload before the tunnel is up is made, and tells nobody that it is.
+func TestHangupWhileStarting(t *testing.T) {
+	for name, ready := range map[string]bool{"starting": false, "ready": true} {
+		t.Run(name, func(t *testing.T) {
+			d := stopped(t)
+			d.ready.Store(ready)
+			var told []string
+			d.env.Notify = func(m string) error { told = append(told, m); return nil }
+			hangups := make(chan os.Signal)
+			before := d.configuration().Loaded
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan error)
+			go func() { ended <- d.followHangups(ctx, hangups) }()
+			hangups <- unix.SIGHUP
+			cancel()
+			if err := <-ended; err != nil {
+				t.Fatal(err)
+			}
+			if !d.configuration().Loaded.After(before) {
+				t.Error("it was not reloaded")
+			}
+			if !ready && len(told) > 0 {
+				t.Errorf("told %q", told)
+			}
+			if ready && (len(told) != 2 || !strings.HasPrefix(told[0], "RELOADING=1\n") || told[1] != "READY=1") {
+				t.Errorf("told %q", told)
+			}
+		})
+	}
 }
 
 func TestMonotonicNow(t *testing.T) {

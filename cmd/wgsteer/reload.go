@@ -4,9 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // configuration says which configuration runs.
@@ -74,20 +73,24 @@ func unchangeable(old, next configuration) error {
 	return errors.Join(errs...)
 }
 
-// followHangups reloads at each SIGHUP, and tells the service manager.
-func (d *daemon) followHangups(ctx context.Context) error {
-	hangups, stop := d.env.Signals(unix.SIGHUP)
-	defer stop()
+// followHangups reloads at each SIGHUP, and tells the service manager: that a
+// reload is over says READY, so nothing of it is told before notify has.
+func (d *daemon) followHangups(ctx context.Context, hangups <-chan os.Signal) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-hangups:
 		}
-		d.tell(reloadingAt(monotonicNow()))
+		ready := d.ready.Load()
+		if ready {
+			d.tell(reloadingAt(monotonicNow()))
+		}
 		if err := d.reload(); err != nil {
 			d.log.Error("reload", "error", err) // success the data plane logs
 		}
-		d.tell(notifyReady)
+		if ready {
+			d.tell(notifyReady)
+		}
 	}
 }
