@@ -38,7 +38,7 @@ travel as if wgsteer had never been there, in plaintext. It looks afterwards
 whether anything is left, and fails if so; a second time there is nothing to
 remove. The daemon has to be stopped before.
 
-The private key and this node's record are kept.`,
+What is in stateDir, the private key among it, and this node's record are kept.`,
 		Example: "  systemctl stop wgsteer && wgsteer teardown --config /etc/wgsteer/config.yaml",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
