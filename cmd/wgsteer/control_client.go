@@ -17,6 +17,9 @@ import (
 // errNoDaemon says that nobody answers on a control socket.
 var errNoDaemon = errors.New("no daemon runs")
 
+// mendRunDir is what to do where runDir, or a part of its path, is a file.
+const mendRunDir = "remove that file, or set runDir to a directory"
+
 // controlClient talks to the daemon of a configuration.
 type controlClient struct {
 	socket string
@@ -90,6 +93,8 @@ func (c *controlClient) explain(err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Errorf("%w for interface %s: nothing listens on %s; start it with `systemctl start wgsteer` or `wgsteer run --config FILE`", errNoDaemon, c.iface, c.socket)
+	case errors.Is(err, syscall.ENOTDIR):
+		return fmt.Errorf("look for the control socket in runDir: %w; %s", err, mendRunDir)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("%s is for root alone; run this as root: %w", c.socket, err)
 	}

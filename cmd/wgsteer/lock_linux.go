@@ -91,7 +91,7 @@ func explainLock(c configuration, err error) error {
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("%w; run this as root", err)
 	case errors.Is(err, unix.ENOTDIR):
-		return fmt.Errorf("%w; remove that file, or set runDir to a directory", err)
+		return fmt.Errorf("%w; %s", err, mendRunDir)
 	}
 	return err
 }

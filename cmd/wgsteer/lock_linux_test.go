@@ -104,7 +104,8 @@ func TestLookAtLockMakesNothing(t *testing.T) {
 	}
 }
 
-func TestLockErrors(t *testing.T) {
+// A runDir that is a file is told by all who look into it.
+func TestRunDirIsAFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -112,6 +113,9 @@ func TestLockErrors(t *testing.T) {
 	for _, dir := range []string{file, filepath.Join(file, "run")} {
 		if err := lookAtLock(lockConfig(dir)); err == nil || !strings.HasSuffix(err.Error(), ": not a directory; remove that file, or set runDir to a directory") {
 			t.Errorf("a look into runDir %s: %v", dir, err)
+		}
+		if _, err := newControlClient(lockConfig(dir)).status(t.Context()); err == nil || !strings.HasSuffix(err.Error(), ": not a directory; remove that file, or set runDir to a directory") {
+			t.Errorf("status with runDir %s: %v", dir, err)
 		}
 		_, err := takeLock(lockConfig(dir))
 		want := "take the lock of interface wg7 in runDir: mkdir " + file + ": not a directory; remove that file, or set runDir to a directory"
