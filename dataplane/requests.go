@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/wgsteer/wgsteer/keymgr"
@@ -65,7 +66,7 @@ func (d *DataPlane) RotateKey(ctx context.Context) (Rotation, error) {
 	missing := d.awaitHandshakes(ctx, before, start)
 	result.PeersBefore, result.PeersAfter = len(before), len(before)-len(missing)
 	for _, p := range d.Status().Peers {
-		if p.LastHandshake.After(start) {
+		if slices.Contains(before, p.Name) && p.LastHandshake.After(start) {
 			result.Interruption = max(result.Interruption, p.LastHandshake.Sub(start))
 		}
 	}

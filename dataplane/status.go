@@ -76,6 +76,7 @@ type Rotation struct {
 	PeersBefore int `json:"peersBefore"`
 	PeersAfter  int `json:"peersAfter"`
 	// Interruption is the time from the moment at which the old key stopped
-	// working to the last peer's handshake under the new one.
+	// working to the last handshake of those peers under the new one: a lower
+	// bound while PeersAfter is less than PeersBefore.
 	Interruption time.Duration `json:"interruptionNanoseconds"`
 }
