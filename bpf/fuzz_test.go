@@ -2,12 +2,14 @@ package bpf_test
 
 import (
 	"testing"
+
+	"github.com/wgsteer/wgsteer/bpf"
 )
 
 // FuzzEgress gives arbitrary bytes to every program: none crashes, each returns
 // the twin's action, and exactly one outcome is counted, once.
 func FuzzEgress(f *testing.F) {
-	for _, frame := range shapes(f) {
+	for _, frame := range shapes(f, bpf.ClassLocalPod, bpf.ClassRemotePod) {
 		f.Add(frame, true, true)
 		f.Add(frame, false, true)
 		f.Add(frame, true, false)

@@ -85,6 +85,41 @@ int egress_l3(struct __sk_buff *skb)
 	return egress(skb, LINK_NONE);
 }
 
+static __always_inline int ingress(struct __sk_buff *skb, enum link link)
+{
+	struct settings now = current_settings();
+	struct addresses addresses = {};
+
+	switch (parse(skb, link, &addresses)) {
+	case PARSED_NOT_IP:
+		return leave(skb, HOOK_ingress, VERDICT_pass, REASON_not_ip);
+	case PARSED_MALFORMED:
+		return leave(skb, HOOK_ingress, now.strict ? VERDICT_drop : VERDICT_pass, REASON_malformed);
+	case PARSED_IP:
+		break;
+	}
+
+	struct decision decision = decide_ingress(lookup(&addresses.source).class,
+						  lookup(&addresses.destination).class, now.strict);
+	return leave(skb, HOOK_ingress, decision.verdict, decision.reason);
+}
+
+/* ingress_l2 is for uplinks and overlay devices with an Ethernet header. What was
+ * decrypted does not come in here, but on the tunnel device.
+ */
+SEC("tc")
+int ingress_l2(struct __sk_buff *skb)
+{
+	return ingress(skb, LINK_ETHERNET);
+}
+
+/* ingress_l3 is for those without a link-layer header. */
+SEC("tc")
+int ingress_l3(struct __sk_buff *skb)
+{
+	return ingress(skb, LINK_NONE);
+}
+
 /* tunnel_egress sees every packet before its encryption, redirected or routed. */
 SEC("tc")
 int tunnel_egress(struct __sk_buff *skb)

@@ -80,11 +80,13 @@ func (s *steer) set(t testing.TB, p policy) {
 	}
 }
 
-// program is one of the four by its name in the object.
+// program is one of the programs by its name in the object.
 func (s *steer) program(name string) *ebpf.Program {
 	return map[string]*ebpf.Program{
 		bpf.SteerProgEgressL2:      s.EgressL2,
 		bpf.SteerProgEgressL3:      s.EgressL3,
+		bpf.SteerProgIngressL2:     s.IngressL2,
+		bpf.SteerProgIngressL3:     s.IngressL3,
 		bpf.SteerProgTunnelEgress:  s.TunnelEgress,
 		bpf.SteerProgTunnelIngress: s.TunnelIngress,
 	}[name]
@@ -92,6 +94,7 @@ func (s *steer) program(name string) *ebpf.Program {
 
 var programs = []string{
 	bpf.SteerProgEgressL2, bpf.SteerProgEgressL3,
+	bpf.SteerProgIngressL2, bpf.SteerProgIngressL3,
 	bpf.SteerProgTunnelEgress, bpf.SteerProgTunnelIngress,
 }
 

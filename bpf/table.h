@@ -41,6 +41,18 @@ static __always_inline struct decision decide(enum class source, enum class dest
 	return (struct decision){VERDICT_pass, REASON_not_pod_traffic};
 }
 
+/* decide_ingress is the verdict over a packet that came in outside of the
+ * tunnel: the other end of what decide would encrypt or refuse.
+ */
+static __always_inline struct decision decide_ingress(enum class source, enum class destination, bool strict)
+{
+	bool from_pod = source == CLASS_remote_pod || source == CLASS_cluster;
+
+	if (from_pod || (source == CLASS_remote_node && destination == CLASS_local_pod))
+		return (struct decision){strict ? VERDICT_drop : VERDICT_pass, REASON_plaintext_in};
+	return (struct decision){VERDICT_pass, REASON_not_pod_traffic};
+}
+
 /* decide_tunnel_egress is the verdict over a packet that was redirected or
  * routed to the tunnel device: encrypt, or drop. The policy has no say, for
  * there is no plaintext way on from here.

@@ -23,9 +23,18 @@ const egressTable = `
 	remote_node  . N . . . .
 	cluster      U U U U U U`
 
-// cell is one entry of egressTable.
-func cell(source, destination bpf.Class) string {
-	for line := range strings.Lines(egressTable) {
+// The ingress table, in the same form; I  refuse, plaintext_in.
+const ingressTable = `
+	none         . . . I . I
+	local_pod    . . . I I I
+	local_node   . . . I . I
+	remote_pod   . . . I . I
+	remote_node  . . . I . I
+	cluster      . . . I . I`
+
+// cell is one entry of a table.
+func cell(table string, source, destination bpf.Class) string {
+	for line := range strings.Lines(table) {
 		fields := strings.Fields(line)
 		if len(fields) == 7 && fields[0] == destination.String() {
 			return fields[1+source]
@@ -45,20 +54,25 @@ type result struct {
 // twin is what program has to do with a frame, in plain Go: longest prefix by
 // trying all, decisions by looking them up in the tables above.
 func twin(program string, frame []byte, p policy, members []member) result {
-	source, destination, parsed := twinParse(frame, program == bpf.SteerProgEgressL2)
+	ethernet := program == bpf.SteerProgEgressL2 || program == bpf.SteerProgIngressL2
+	source, destination, parsed := twinParse(frame, ethernet)
 	from, to := twinLookup(source, members), twinLookup(destination, members)
 	switch program {
 	case bpf.SteerProgTunnelEgress:
 		return twinTunnelEgress(from, to, parsed)
 	case bpf.SteerProgTunnelIngress:
 		return twinTunnelIngress(from, to, parsed)
+	case bpf.SteerProgIngressL2, bpf.SteerProgIngressL3:
+		r := twinTable(ingressTable, from.class, to.class, parsed, p)
+		r.outcome.Hook = bpf.HookIngress
+		return r
 	}
-	r := twinEgress(from.class, to.class, parsed, p)
+	r := twinTable(egressTable, from.class, to.class, parsed, p)
 	r.untagged = r.action == redirect
 	return r
 }
 
-func twinEgress(source, destination bpf.Class, parsed string, p policy) result {
+func twinTable(table string, source, destination bpf.Class, parsed string, p policy) result {
 	refuse, action := bpf.VerdictPass, next
 	if p.strict {
 		refuse, action = bpf.VerdictDrop, shot
@@ -72,7 +86,7 @@ func twinEgress(source, destination bpf.Class, parsed string, p policy) result {
 	case "malformed":
 		return result{outcome: outcome(refuse, bpf.ReasonMalformed), action: action}
 	}
-	letter := cell(source, destination)
+	letter := cell(table, source, destination)
 	if !p.tunnel && (letter == "P" || letter == "N") {
 		return result{outcome: outcome(bpf.VerdictDrop, bpf.ReasonNoTunnel), action: shot}
 	}
@@ -83,11 +97,12 @@ func twinEgress(source, destination bpf.Class, parsed string, p policy) result {
 		"F": {outcome: outcome(refuse, bpf.ReasonForeignSource), action: action},
 		"U": {outcome: outcome(refuse, bpf.ReasonUnknownPeer), action: action},
 		"M": {outcome: outcome(refuse, bpf.ReasonMisrouted), action: action},
+		"I": {outcome: outcome(refuse, bpf.ReasonPlaintextIn), action: action},
 	}[letter]
 }
 
 func twinTunnelEgress(from, to member, parsed string) result {
-	r := twinEgress(from.class, to.class, parsed, policy{strict: true, tunnel: true})
+	r := twinTable(egressTable, from.class, to.class, parsed, policy{strict: true, tunnel: true})
 	r.outcome.Hook = bpf.HookTunnelEgress
 	switch r.outcome.Verdict {
 	case bpf.VerdictEncrypt:

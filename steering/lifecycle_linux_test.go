@@ -121,8 +121,8 @@ func TestOtherMechanism(t *testing.T) {
 			if err != nil && !os.IsNotExist(err) {
 				t.Fatal(err)
 			}
-			filters := filterNames(t, "eth0", netlink.HANDLE_MIN_EGRESS)
-			if want := map[bool][2]int{false: {3, 0}, true: {0, 1}}[o.ForceClsact]; len(links) != want[0] || len(filters) != want[1] {
+			filters := slices.Concat(filterNames(t, "eth0", netlink.HANDLE_MIN_EGRESS), filterNames(t, "eth0", netlink.HANDLE_MIN_INGRESS))
+			if want := map[bool][2]int{false: {4, 0}, true: {0, 2}}[o.ForceClsact]; len(links) != want[0] || len(filters) != want[1] {
 				t.Errorf("forceClsact %v: links %v, filters %v", o.ForceClsact, links, filters)
 			}
 			if err := s.Close(); err != nil {
@@ -212,8 +212,8 @@ func TestDifference(t *testing.T) {
 			t.Errorf("a peer less changed %d things, want 4", got)
 		}
 		s = start(t, o)
-		if got := changes(steered(index)); got != 3 { // the programs are new ones
-			t.Errorf("another start changed %d things, want its 3 programs", got)
+		if got := changes(steered(index)); got != 4 { // the programs are new ones
+			t.Errorf("another start changed %d things, want its 4 programs", got)
 		}
 		if changes(guard()) == 0 || changes(guard()) != 0 {
 			t.Error("the guard changes something, and only once")
@@ -252,7 +252,7 @@ func TestTeardown(t *testing.T) {
 			t.Fatal(err)
 		}
 		text := strings.Join(removed, "\n")
-		for _, want := range []string{"egress of eth0", "egress of eth1", "ingress of wgt0", "route to 10.244.0.0/16", "route to fd00:244:2::/64", "address 192.0.2.1/32 of wgt0", "maps/prefixes"} {
+		for _, want := range []string{"egress of eth0", "ingress of eth0", "egress of eth1", "ingress of eth1", "ingress of wgt0", "route to 10.244.0.0/16", "route to fd00:244:2::/64", "address 192.0.2.1/32 of wgt0", "maps/prefixes"} {
 			wantText(t, text, want)
 		}
 		if diff := cmp.Diff(before, traces(t, o)); diff != "" {

@@ -73,7 +73,7 @@ type Attachment struct {
 
 // Verdict is one counted outcome of the programs.
 type Verdict struct {
-	Hook    string `json:"hook"`             // "egress", "tunnel_egress", "tunnel_ingress"
+	Hook    string `json:"hook"`             // "egress", "ingress", "tunnel_egress", "tunnel_ingress"
 	Verdict string `json:"verdict"`          // "pass", "encrypt", "drop"
 	Reason  string `json:"reason,omitempty"` // the name of bpf's reason
 	Packets uint64 `json:"packets"`

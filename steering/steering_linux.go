@@ -202,11 +202,15 @@ func (s *Steering) uplinks(sel selection) ([]Attachment, map[hook]bool, error) {
 	var shown []Attachment
 	var errs []error
 	wanted := map[hook]bool{}
-	for i, at := range sel.attachments() {
-		wanted[at.hook] = true
-		a := Attachment{Device: sel.targets[i].Device}
-		if err := s.wrote(s.attacher.attach(at, s.objects.program(at.program))); err != nil {
-			a.Error = err.Error()
+	for _, t := range sel.targets {
+		a := Attachment{Device: t.Device}
+		var failed []error
+		for _, at := range t.attachments() {
+			wanted[at.hook] = true
+			failed = append(failed, s.wrote(s.attacher.attach(at, s.objects.program(at.program))))
+		}
+		if err := errors.Join(failed...); err != nil {
+			a.Error = oneLine(err)
 			errs = append(errs, err)
 		}
 		a.Mechanism = s.attacher.mechanism
