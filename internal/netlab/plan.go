@@ -47,6 +47,8 @@ type Node struct {
 	RunDir    string
 	// BPFFS is a place for pins; its parent exists if the host has a bpffs.
 	BPFFS string
+
+	number int // among the lab's nodes, from 0
 }
 
 // Pod is a network namespace behind a node.
@@ -83,6 +85,7 @@ func (l *Lab) planNode(n int) *Node {
 	node := &Node{
 		Namespace: namespace(l.Run, name),
 		Name:      name,
+		number:    n,
 		Interface: "wg-" + l.Run + "-" + letter,
 		StateDir:  filepath.Join(l.Dir, name, "state"),
 		RunDir:    filepath.Join(l.Dir, name, "run"),

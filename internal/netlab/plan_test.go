@@ -31,6 +31,12 @@ func TestOptionsAreValidated(t *testing.T) {
 		{netlab.Options{MTU: 1300}, "MTU 1300, of pods 1220: want 1280"},
 		{netlab.Options{MTU: 70000}, "65535"},
 		{netlab.Options{MTU: 1500, PodMTU: 1501}, "1501"},
+		{netlab.Options{CNI: netlab.VXLAN, Families: []int{6}}, ""},
+		{netlab.Options{CNI: netlab.VXLAN, PodMTU: 1450}, ""},
+		{netlab.Options{CNI: netlab.VXLAN, PodMTU: 1451}, "vxlan adds 50 bytes to a pod's packet, so pods' can be 1450 at most"},
+		{netlab.Options{CNI: netlab.IPIP, PodMTU: 1481}, "1480 at most"},
+		{netlab.Options{CNI: netlab.IPIP, Families: []int{6}}, "family 4 is needed"},
+		{netlab.Options{CNI: "flannel"}, `CNI network "flannel": want one of bridge, routes, vxlan, ipip, default-route`},
 	} {
 		_, err := netlab.New(tc.options)
 		if tc.want == "" && err != nil {
