@@ -130,7 +130,8 @@ func (l lab) execCommand(name *string) *cobra.Command {
 		Use:   "exec NODE|NODE/POD -- COMMAND [ARGUMENT...]",
 		Short: "Run a command in the network namespace of a node or a pod",
 		Long: `Exec runs a command in the network namespace of a node or a pod; everything else,
-files and processes, is this machine's. Its exit status is the command's.`,
+files and processes, is this machine's. Its exit status is the command's. In place
+of a node, "gateway" is the underlay's gateway: the world outside the cluster.`,
 		Example: `  wgsteer lab exec node-a -- ip route
   wgsteer lab exec node-a/pod-1 -- ping -c 3 10.244.2.2`,
 		Args: func(cmd *cobra.Command, args []string) error {

@@ -129,7 +129,7 @@ func TestRandomNamesDiffer(t *testing.T) {
 
 func TestFind(t *testing.T) {
 	lab := planned(t, netlab.Options{Run: "x", Nodes: 2, Pods: 2, Families: []int{6}})
-	for name, want := range map[string]string{"node-b": "2001:db8:0:1::2", "node-a/pod-2": "fd00:10:244:1::3"} {
+	for name, want := range map[string]string{"node-b": "2001:db8:0:1::2", "node-a/pod-2": "fd00:10:244:1::3", "gateway": "2001:db8:0:1::fe"} {
 		e, err := lab.Find(name)
 		if err != nil {
 			t.Fatal(err)
@@ -142,7 +142,7 @@ func TestFind(t *testing.T) {
 		}
 	}
 	_, err := lab.Find("pod-1")
-	if want := `no node or pod "pod-1" in lab x; it has node-a to node-b, each with pod-1 to pod-2 (as in node-b/pod-1)`; err == nil || err.Error() != want {
+	if want := `no node or pod "pod-1" in lab x; it has gateway, node-a to node-b, each with pod-1 to pod-2 (as in node-b/pod-1)`; err == nil || err.Error() != want {
 		t.Errorf("Find says %v, want %s", err, want)
 	}
 }
