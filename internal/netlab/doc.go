@@ -8,8 +8,8 @@
 //	                     or each by itself; a vxlan device and the like
 //	pod namespace:       eth0, its default route leads to the node
 //
-// It is called by tests, by `wgsteer lab` and by the benchmark. It knows nothing
-// of this module's other packages: what runs in a node is the caller's, by
+// It is called by tests, by `wgsteer lab` and by the benchmark. Of this
+// module it knows package wire alone: what runs in a node is the caller's, by
 // Command. Nothing of it touches the network of the host; it needs root.
 //
 // A lab leaves nothing behind. Down removes it; a reaper process does when its
