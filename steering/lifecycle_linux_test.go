@@ -109,6 +109,9 @@ func TestRestart(t *testing.T) {
 // nothing of the one before.
 func TestOtherMechanism(t *testing.T) {
 	byMechanism(t, func(t *testing.T, n node, o steering.Options) {
+		if !hasTCX() {
+			t.Skip("this kernel has no tcx (Linux 6.6 has)")
+		}
 		_, index := openTUN(t, o.Name)
 		s := start(t, o)
 		apply(t, s, steered(index))
