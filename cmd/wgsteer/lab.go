@@ -67,7 +67,10 @@ flow has to work with nothing but WireGuard on the wire.
   ipip           a route for each pod; other nodes' pods through ipip (IPv4) and sit
                  (IPv6) devices, which the kernel has to have
   default-route  pods on a bridge; no route to other nodes' pods but the default
-                 one, whose gateway knows them`,
+                 one, whose gateway knows them
+  plugin-bridge, plugin-ptp
+                 pods connected by the plugins bridge and ptp of Debian's package
+                 containernetworking-plugins; between nodes as bridge`,
 		Example: `  wgsteer lab run
   wgsteer lab run --cni vxlan
   wgsteer lab run --nodes 5 --family 6 -o json

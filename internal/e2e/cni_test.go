@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"slices"
 	"testing"
@@ -19,6 +20,8 @@ var steers = map[netlab.CNI][]string{
 	netlab.VXLAN:        {"eth0", "vxlan1"},
 	netlab.IPIP:         {"eth0", "ipip1", "sit1"},
 	netlab.DefaultRoute: {"eth0"},
+	netlab.PluginBridge: {"eth0"},
+	netlab.PluginPTP:    {"eth0"},
 }
 
 // TestNetworks: over each network, pods and nodes reach each other through the
@@ -27,9 +30,7 @@ var steers = map[netlab.CNI][]string{
 func TestNetworks(t *testing.T) {
 	for _, cni := range netlab.CNIs() {
 		t.Run(string(cni), func(t *testing.T) {
-			if cni == netlab.IPIP {
-				needsDevices(t, cni)
-			}
+			needs(t, cni)
 			c := upWith(t, plain, netlab.Options{CNI: cni, Nodes: 2, Pods: 2})
 			flows := append(c.Flows(), nodeFlows(c.Lab)...)
 			for _, filter := range []string{"0", "1", "2"} {
@@ -50,8 +51,9 @@ func TestNetworks(t *testing.T) {
 	}
 }
 
-// needsDevices skips a test where the kernel has no devices of a network.
-func needsDevices(t *testing.T, cni netlab.CNI) {
+// needs skips a test where a network cannot be laid: the kernel has no devices
+// of that kind, or the plugins are not installed.
+func needs(t *testing.T, cni netlab.CNI) {
 	t.Helper()
 	privtest.Root(t)
 	lab, err := netlab.New(netlab.Options{CNI: cni, Nodes: 1, Reaper: []string{os.Args[0], reap}})
@@ -59,8 +61,11 @@ func needsDevices(t *testing.T, cni netlab.CNI) {
 		t.Fatal(err)
 	}
 	err = lab.Up(t.Context())
-	if errors.Is(err, errors.ErrUnsupported) {
-		t.Skip(err) // not privtest.Missing: this kernel can be given none
+	switch {
+	case errors.Is(err, errors.ErrUnsupported):
+		t.Skip(err) // not privtest.Missing: no set-up gives this kernel any
+	case errors.Is(err, fs.ErrNotExist):
+		privtest.Missing(t, err.Error()+" (scripts/setup does)")
 	}
 	if err := errors.Join(err, lab.Down()); err != nil {
 		t.Fatal(err)

@@ -17,9 +17,7 @@ func TestNetworkPolicy(t *testing.T) {
 	privtest.Tool(t, "nft")
 	for _, cni := range netlab.CNIs() {
 		t.Run(string(cni), func(t *testing.T) {
-			if cni == netlab.IPIP {
-				needsDevices(t, cni)
-			}
+			needs(t, cni)
 			c := upWith(t, plain, netlab.Options{CNI: cni, Nodes: 2, Pods: 2})
 			a, b := c.Nodes[0], c.Nodes[1]
 			for _, pair := range [][2]*netlab.Node{{a, b}, {b, a}} {

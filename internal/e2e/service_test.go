@@ -80,9 +80,7 @@ func TestServices(t *testing.T) {
 	}
 	for _, cni := range netlab.CNIs() {
 		t.Run(string(cni), func(t *testing.T) {
-			if cni == netlab.IPIP {
-				needsDevices(t, cni)
-			}
+			needs(t, cni)
 			c := upWith(t, plain, netlab.Options{CNI: cni, Nodes: 2})
 			backend := c.find("node-b/pod-1")
 			at := map[int]netip.AddrPort{}

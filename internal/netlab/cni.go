@@ -28,10 +28,15 @@ const (
 	// DefaultRoute: pods as in Bridge; nodes know the way to no other node's pods
 	// but their default route. The underlay's gateway knows it, as in a cloud.
 	DefaultRoute CNI = "default-route"
+	// PluginBridge and PluginPTP: pods are connected by the plugins bridge and ptp
+	// of github.com/containernetworking/plugins, which this machine needs, with
+	// addresses from host-local; between nodes as Bridge.
+	PluginBridge CNI = "plugin-bridge"
+	PluginPTP    CNI = "plugin-ptp"
 )
 
 // CNIs are all the networks there are.
-func CNIs() []CNI { return []CNI{Bridge, Routes, VXLAN, IPIP, DefaultRoute} }
+func CNIs() []CNI { return []CNI{Bridge, Routes, VXLAN, IPIP, DefaultRoute, PluginBridge, PluginPTP} }
 
 // overhead is what the network adds to a pod's packet on the underlay, in bytes.
 func (c CNI) overhead(families []int) int {
@@ -48,7 +53,18 @@ func (c CNI) overhead(families []int) int {
 }
 
 // bridged tells whether pods hang on a bridge.
-func (c CNI) bridged() bool { return c != Routes && c != IPIP }
+func (c CNI) bridged() bool { return c != Routes && c != IPIP && c != PluginPTP }
+
+// plugin is the plugin that connects pods, "" if it is the lab itself.
+func (c CNI) plugin() string {
+	switch c {
+	case PluginBridge:
+		return "bridge"
+	case PluginPTP:
+		return "ptp"
+	}
+	return ""
+}
 
 func (c CNI) validate(families []int) error {
 	if !slices.Contains(CNIs(), c) {

@@ -2,6 +2,7 @@ package netlab_test
 
 import (
 	"errors"
+	"io/fs"
 	"net/netip"
 	"strings"
 	"testing"
@@ -26,6 +27,8 @@ func TestNetworks(t *testing.T) {
 		netlab.VXLAN:        {map[int]string{4: "vxlan1", 6: "vxlan1"}, "10.244.2.0", inVXLAN},
 		netlab.IPIP:         {map[int]string{4: "ipip1", 6: "sit1"}, "192.0.2.2", bare},
 		netlab.DefaultRoute: {eth0, "192.0.2.254", bare},
+		netlab.PluginBridge: {eth0, "192.0.2.2", bare},
+		netlab.PluginPTP:    {eth0, "192.0.2.2", bare},
 	} {
 		t.Run(string(cni), func(t *testing.T) {
 			lab := upOn(t, cni)
@@ -68,6 +71,9 @@ func upOn(t *testing.T, cni netlab.CNI) *netlab.Lab {
 		}
 		t.Skip(err)
 	}
+	if errors.Is(err, fs.ErrNotExist) {
+		privtest.Missing(t, err.Error())
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,6 +83,15 @@ func upOn(t *testing.T, cni netlab.CNI) *netlab.Lab {
 		}
 	})
 	return lab
+}
+
+// TestAMissingPlugin is told by name, with where it was sought and what brings it.
+func TestAMissingPlugin(t *testing.T) {
+	_, err := netlab.FindPlugin([]string{"/nosuch/a", "/nosuch/b"}, "ptp")
+	const want = "no CNI plugin ptp in /nosuch/a or /nosuch/b: install the package containernetworking-plugins"
+	if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), want) {
+		t.Errorf("error %v, want %q", err, want)
+	}
 }
 
 // captured runs flows, all of which have to work, and returns what the underlay

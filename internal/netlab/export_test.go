@@ -20,3 +20,6 @@ func ShrinkBuffer(t *testing.T, c *Capture) {
 		t.Fatal(cerr, err)
 	}
 }
+
+// FindPlugin looks for a CNI plugin in directories.
+var FindPlugin = findPlugin

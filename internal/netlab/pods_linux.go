@@ -10,7 +10,7 @@ import (
 
 // buildPods makes a node's pods and hangs them on it. It is called in the node.
 func (l *Lab) buildPods(ctx context.Context, n *Node) error {
-	if l.options.CNI.bridged() {
+	if l.options.CNI.bridged() && l.options.CNI.plugin() == "" {
 		if err := l.buildPodBridge(n); err != nil {
 			return err
 		}
@@ -22,7 +22,7 @@ func (l *Lab) buildPods(ctx context.Context, n *Node) error {
 		if err := l.makeNamespace(p.Namespace); err != nil {
 			return err
 		}
-		if err := l.buildPod(p); err != nil {
+		if err := l.buildPod(ctx, p); err != nil {
 			return fmt.Errorf("build %s: %w", p.Name, err)
 		}
 	}
@@ -42,7 +42,10 @@ func (l *Lab) buildPodBridge(n *Node) error {
 	return bringUp(cni, own...)
 }
 
-func (l *Lab) buildPod(p *Pod) error {
+func (l *Lab) buildPod(ctx context.Context, p *Pod) error {
+	if plugin := l.options.CNI.plugin(); plugin != "" {
+		return l.addByPlugin(ctx, p, plugin)
+	}
 	if !l.options.CNI.bridged() {
 		return l.buildRoutedPod(p)
 	}
