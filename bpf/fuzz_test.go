@@ -14,6 +14,11 @@ func FuzzEgress(f *testing.F) {
 		f.Add(frame, false, true)
 		f.Add(frame, true, false)
 	}
+	for _, e := range encapsulations(0x0800) {
+		inner := frame(f, addresses4[bpf.ClassLocalPod], addresses4[bpf.ClassRemotePod])
+		f.Add(packet(addresses4[bpf.ClassLocalNode], addresses4[bpf.ClassRemoteNode], e.protocol, e.carry(inner)), true, true)
+		f.Add(packet(addresses6[bpf.ClassLocalNode], addresses6[bpf.ClassRemoteNode], e.protocol, e.carry(inner)), true, true)
+	}
 	s := load(f)
 	f.Fuzz(func(t *testing.T, frame []byte, strict, tunnel bool) {
 		if len(frame) < 14 || len(frame) > 1514 || refused(frame) {

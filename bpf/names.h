@@ -43,6 +43,7 @@
 	X(misrouted, "the destination is on the other side: a local pod is not out there, a remote one not in here") \
 	X(no_tunnel, "should be encrypted, but there is no tunnel device yet") \
 	X(not_for_tunnel, "was routed into the tunnel device, but no peer would take it") \
-	X(plaintext_in, "from a pod of another node, or from a peer's node to a pod, but not through the tunnel")
+	X(plaintext_in, "from a pod of another node, or from a peer's node to a pod, but not through the tunnel") \
+	X(encapsulated_plaintext, "holds a packet, by an encapsulation other than the tunnel's, that may not cross here in plaintext")
 
 #endif

@@ -48,6 +48,8 @@ type SteerSettings struct {
 	_             structs.HostLayout
 	Strict        uint32
 	TunnelIfindex uint32
+	VxlanPorts    [8]uint16
+	GenevePorts   [8]uint16
 }
 
 // Names of all BPF objects in the ELF.

@@ -68,7 +68,7 @@ var policies = map[string]policy{
 
 func (s *steer) set(t testing.TB, p policy) {
 	t.Helper()
-	var settings bpf.SteerSettings
+	settings := bpf.SteerSettings{VxlanPorts: vxlanPorts, GenevePorts: genevePorts}
 	if p.strict {
 		settings.Strict = 1
 	}
@@ -92,11 +92,13 @@ func (s *steer) program(name string) *ebpf.Program {
 	}[name]
 }
 
-var programs = []string{
+// uplinkPrograms are those of uplinks and overlay devices.
+var uplinkPrograms = []string{
 	bpf.SteerProgEgressL2, bpf.SteerProgEgressL3,
 	bpf.SteerProgIngressL2, bpf.SteerProgIngressL3,
-	bpf.SteerProgTunnelEgress, bpf.SteerProgTunnelIngress,
 }
+
+var programs = append(uplinkPrograms[:4:4], bpf.SteerProgTunnelEgress, bpf.SteerProgTunnelIngress)
 
 // run gives a frame to a program and returns its action.
 func (s *steer) run(t testing.TB, program string, frame []byte) int {

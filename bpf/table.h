@@ -53,6 +53,17 @@ static __always_inline struct decision decide_ingress(enum class source, enum cl
 	return (struct decision){VERDICT_pass, REASON_not_pod_traffic};
 }
 
+/* decide_inside is the verdict over a packet that carries another one, given the
+ * decision over that one on its own: what may not cross in plaintext may not do
+ * so inside of another packet either.
+ */
+static __always_inline struct decision decide_inside(struct decision inner, bool strict)
+{
+	if (inner.reason == REASON_not_pod_traffic)
+		return inner;
+	return (struct decision){strict ? VERDICT_drop : VERDICT_pass, REASON_encapsulated_plaintext};
+}
+
 /* decide_tunnel_egress is the verdict over a packet that was redirected or
  * routed to the tunnel device: encrypt, or drop. The policy has no say, for
  * there is no plaintext way on from here.

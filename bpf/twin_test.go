@@ -54,21 +54,51 @@ type result struct {
 // twin is what program has to do with a frame, in plain Go: longest prefix by
 // trying all, decisions by looking them up in the tables above.
 func twin(program string, frame []byte, p policy, members []member) result {
-	ethernet := program == bpf.SteerProgEgressL2 || program == bpf.SteerProgIngressL2
-	source, destination, parsed := twinParse(frame, ethernet)
-	from, to := twinLookup(source, members), twinLookup(destination, members)
+	var outer seen
+	switch program {
+	case bpf.SteerProgEgressL2, bpf.SteerProgIngressL2:
+		outer = seeFrame(frame)
+	default:
+		// BPF_PROG_TEST_RUN has an Ethernet header also for the programs that expect
+		// none; their network header is behind it, their protocol its EtherType.
+		outer = seeIP(binary.BigEndian.Uint16(frame[12:]), frame[14:])
+	}
+	from, to := twinLookup(outer.source, members), twinLookup(outer.destination, members)
 	switch program {
 	case bpf.SteerProgTunnelEgress:
-		return twinTunnelEgress(from, to, parsed)
+		return twinTunnelEgress(from, to, outer.parsed)
 	case bpf.SteerProgTunnelIngress:
-		return twinTunnelIngress(from, to, parsed)
-	case bpf.SteerProgIngressL2, bpf.SteerProgIngressL3:
-		r := twinTable(ingressTable, from.class, to.class, parsed, p)
-		r.outcome.Hook = bpf.HookIngress
+		return twinTunnelIngress(from, to, outer.parsed)
+	}
+	table, hook := egressTable, bpf.HookEgress
+	if program == bpf.SteerProgIngressL2 || program == bpf.SteerProgIngressL3 {
+		table, hook = ingressTable, bpf.HookIngress
+	}
+	r := twinTable(table, from.class, to.class, outer.parsed, p)
+	if r.outcome.Reason == bpf.ReasonNotPodTraffic {
+		r = twinInside(table, outer, p, members)
+	}
+	r.outcome.Hook = hook
+	r.untagged = r.action == redirect
+	return r
+}
+
+// twinInside is the result for a packet that passes but for what it may carry.
+func twinInside(table string, outer seen, p policy, members []member) result {
+	inner := outer.inside()
+	if inner.parsed == "not ip" {
+		return twinTable(table, bpf.ClassNone, bpf.ClassNone, "ip", p)
+	}
+	from, to := twinLookup(inner.source, members), twinLookup(inner.destination, members)
+	r := twinTable(table, from.class, to.class, inner.parsed, policy{strict: p.strict, tunnel: true})
+	if inner.parsed == "malformed" || r.outcome.Reason == bpf.ReasonNotPodTraffic {
 		return r
 	}
-	r := twinTable(egressTable, from.class, to.class, parsed, p)
-	r.untagged = r.action == redirect
+	r.outcome.Reason = bpf.ReasonEncapsulatedPlaintext
+	r.outcome.Verdict, r.action = bpf.VerdictPass, next
+	if p.strict {
+		r.outcome.Verdict, r.action = bpf.VerdictDrop, shot
+	}
 	return r
 }
 
@@ -130,34 +160,6 @@ func twinTunnelIngress(from, to member, parsed string) result {
 	}
 	pass := bpf.Outcome{Hook: bpf.HookTunnelIngress, Verdict: bpf.VerdictPass, Reason: bpf.ReasonToLocal}
 	return result{outcome: pass, action: next, rx: from.peer}
-}
-
-// twinParse reads a frame as BPF_PROG_TEST_RUN presents it: it starts with an
-// Ethernet header also for the programs that expect none; their network header
-// is behind it, and their protocol the frame's EtherType.
-func twinParse(frame []byte, ethernet bool) (source, destination netip.Addr, parsed string) {
-	etherType, rest := binary.BigEndian.Uint16(frame[12:]), frame[14:]
-	if ethernet {
-		for tags := 0; etherType == 0x8100 || etherType == 0x88a8; tags++ {
-			if tags == 2 || len(rest) < 4 {
-				return source, destination, "malformed"
-			}
-			etherType, rest = binary.BigEndian.Uint16(rest[2:]), rest[4:]
-		}
-	}
-	switch {
-	case etherType == 0x0800 && len(rest) >= 20 && rest[0]>>4 == 4 && rest[0]&15 >= 5:
-		source, _ = netip.AddrFromSlice(rest[12:16])
-		destination, _ = netip.AddrFromSlice(rest[16:20])
-	case etherType == 0x86dd && len(rest) >= 40 && rest[0]>>4 == 6:
-		source, _ = netip.AddrFromSlice(rest[8:24])
-		destination, _ = netip.AddrFromSlice(rest[24:40])
-	case etherType == 0x0800 || etherType == 0x86dd:
-		return source, destination, "malformed"
-	default:
-		return source, destination, "not ip"
-	}
-	return source.Unmap(), destination.Unmap(), "ip"
 }
 
 func twinLookup(addr netip.Addr, members []member) member {

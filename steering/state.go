@@ -25,6 +25,8 @@ type State struct {
 	ClusterCIDRs []netip.Prefix
 	// Devices are the names of the devices to steer; empty: found by themselves.
 	Devices []string
+	// EncapsulationPorts are where pod packets inside of others are looked for.
+	EncapsulationPorts EncapsulationPorts
 }
 
 // Tunnel is the device that packets are steered into.

@@ -120,7 +120,7 @@ func (s *Steering) converge() error {
 	if tunnel.Error != "" || tunnel.Index == 0 {
 		effective.Tunnel = Tunnel{}
 	}
-	errs = append(errs, s.wrote(s.objects.set(effective.Strict, effective.Tunnel.Index)))
+	errs = append(errs, s.wrote(s.objects.set(effective.settings())))
 	devices, wanted, err := s.uplinks(sel)
 	errs = append(errs, err)
 	if tunnel.MTU != 0 { // it exists
