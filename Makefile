@@ -6,7 +6,7 @@ TOOL    := $(GO) tool -modfile=tools/go.mod
 # -p: packages tested at once. Many build whole networks; more at a time only makes them slower.
 TESTFLAGS ?= -race -p 2 -timeout 12m
 
-.PHONY: demo test build generate lint clean
+.PHONY: demo test test-vm build generate lint clean
 .NOTPARALLEL:
 
 ## demo: three nodes with pods talk; only WireGuard may be on the wire
@@ -28,6 +28,11 @@ test:
 	@echo '== tests'
 	$(GO) test $(TESTFLAGS) ./...
 	@echo '== all passed'
+
+## test-vm: the tests of what meets the kernel, on other kernels, in virtual machines (no root, no KVM)
+test-vm:
+	@scripts/setup vm
+	PATH=$$PATH:/usr/sbin:/sbin REQUIRE_PRIVILEGED=1 $(GO) test -count=1 -timeout 40m -v ./internal/vmtest -vm
 
 ## generate: what is generated, from its sources
 generate:
