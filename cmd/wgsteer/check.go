@@ -90,7 +90,7 @@ when the capture was blind or lost packets.`,
 	configFlag(cmd, &file)
 	cmd.Flags().DurationVar(&wait, "wait", 5*time.Second, "how long to wait for peers")
 	cmd.Flags().BoolVar(&onWire, "wire", false, "watch the uplinks for plaintext of pods")
-	cmd.Flags().IntVar(&seconds, "seconds", 5, "how long --wire watches")
+	cmd.Flags().IntVar(&seconds, "seconds", 7, "how long --wire watches; a handshake may wait for 5")
 	out.addFlag(cmd)
 	return cmd
 }

@@ -60,8 +60,10 @@ type wirePeer struct {
 	Name     string         `json:"name"`
 	Endpoint netip.AddrPort `json:"endpoint"`
 	Silent   bool           `json:"silent"` // it did not answer the daemon's greeting
-	Sent     wire.Count     `json:"sent"`
-	Received wire.Count     `json:"received"`
+	// DaemonSent is how many bytes the daemon says it sent to it meanwhile.
+	DaemonSent uint64     `json:"daemonSentBytes"`
+	Sent       wire.Count `json:"sent"`
+	Received   wire.Count `json:"received"`
 	// Handshakes begun by either side, and those without an answer.
 	Handshakes           uint64 `json:"handshakes"`
 	Unanswered           uint64 `json:"unanswered"`
@@ -112,6 +114,21 @@ func (r *wireReport) take(sum wire.Sum, names map[int]string, peers []dataplane.
 	}
 }
 
+// compare takes from two statuses what the daemon sent between them.
+func (r *wireReport) compare(before, after []dataplane.Peer) {
+	sent := map[string]uint64{}
+	for _, p := range before {
+		sent[p.Name] = p.TxBytes
+	}
+	for _, p := range after {
+		for i := range r.Peers {
+			if r.Peers[i].Name == p.Name && p.TxBytes > sent[p.Name] {
+				r.Peers[i].DaemonSent = p.TxBytes - sent[p.Name]
+			}
+		}
+	}
+}
+
 // judge fills OK, Failures and Warnings.
 func (r *wireReport) judge() {
 	fail := func(format string, args ...any) { r.Failures = append(r.Failures, fmt.Sprintf(format, args...)) }
@@ -146,8 +163,10 @@ func (r *wireReport) judge() {
 		switch {
 		case !p.Endpoint.IsValid():
 			continue
-		case p.Sent.Frames == 0 && !p.Silent && r.GreetError == "":
-			fail("the capture was blind to peer %s: it was greeted and answers, but nothing was seen to leave to %s; another device leads there", p.Name, p.Endpoint)
+		case p.Sent.Frames == 0 && p.DaemonSent > 0:
+			fail("the capture was blind to peer %s: the daemon sent it %d bytes, of which none was seen to leave to %s; another device leads there", p.Name, p.DaemonSent, p.Endpoint)
+		case p.Sent.Frames == 0 && !p.Silent:
+			warn("nothing was sent to peer %s meanwhile, so this proves nothing of it; watch for more --seconds", p.Name)
 		case p.Sent.Frames == 0:
 			warn("nothing was sent to peer %s; is there a route to its endpoint %s?", p.Name, p.Endpoint)
 		case p.Silent || p.Unanswered > 0:

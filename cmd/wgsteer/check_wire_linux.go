@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -35,15 +36,25 @@ func checkWire(ctx context.Context, config configuration, last time.Duration) (w
 	if err != nil {
 		return wireReport{}, err
 	}
+	// What the daemon counts from here on, the capture has to see.
+	if s, err = client.status(ctx); err != nil {
+		return wireReport{}, errors.Join(err, capture.Close())
+	}
 	w := newWireWatch(wireCluster(s, config.Plane.ClusterCIDRs), uplinks)
 	report := wireReport{Node: s.Node, Policy: s.Policy, Seconds: last.Seconds(), Devices: []wireDevice{}}
 	var greeted greetReply
-	if report.Lost, err = w.run(ctx, capture, last, func(ctx context.Context) {
+	after := s
+	w.greet = func(ctx context.Context) {
 		var err error
 		if greeted, err = client.greet(ctx, min(last, maxWait)); err != nil {
 			report.GreetError = err.Error()
 		}
-	}); err != nil {
+	}
+	w.before = func(ctx context.Context) (err error) {
+		after, err = client.status(ctx)
+		return err
+	}
+	if report.Lost, err = w.run(ctx, capture, last); err != nil {
 		return wireReport{}, err
 	}
 	names := map[int]string{}
@@ -57,6 +68,7 @@ func checkWire(ctx context.Context, config configuration, last time.Duration) (w
 		report.Devices = append(report.Devices, d)
 	}
 	report.take(w.tally.Sum(time.Now()), names, s.Peers, greeted.Silent)
+	report.compare(s.Peers, after.Peers)
 	report.judge()
 	return report, nil
 }
@@ -88,6 +100,8 @@ type wireWatch struct {
 	probes  [2]wire.Probe
 	sent    map[int]int
 	failed  map[int]error
+	greet   func(context.Context)       // is called meanwhile
+	before  func(context.Context) error // is called before the last probes
 }
 
 func newWireWatch(c wire.Cluster, uplinks []steering.Device) *wireWatch {
@@ -102,8 +116,8 @@ func newWireWatch(c wire.Cluster, uplinks []steering.Device) *wireWatch {
 	return w
 }
 
-// run captures for as long as last says, and calls greet meanwhile.
-func (w *wireWatch) run(ctx context.Context, capture *wire.Capture, last time.Duration, greet func(context.Context)) (lost uint64, err error) {
+// run captures for as long as last says.
+func (w *wireWatch) run(ctx context.Context, capture *wire.Capture, last time.Duration) (lost uint64, err error) {
 	group, ctx := errgroup.WithContext(ctx)
 	watching, enough := context.WithCancel(ctx)
 	defer enough()
@@ -111,7 +125,7 @@ func (w *wireWatch) run(ctx context.Context, capture *wire.Capture, last time.Du
 		lost, err = capture.Run(watching, w.see)
 		return err
 	})
-	group.Go(func() error { greet(ctx); return nil })
+	group.Go(func() error { w.greet(ctx); return nil })
 	group.Go(func() error {
 		defer enough()
 		w.send(w.probes[0])
@@ -119,6 +133,9 @@ func (w *wireWatch) run(ctx context.Context, capture *wire.Capture, last time.Du
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-time.After(last):
+		}
+		if err := w.before(ctx); err != nil {
+			return err
 		}
 		w.send(w.probes[1])
 		w.await(ctx)

@@ -38,7 +38,8 @@ func TestJudgeWire(t *testing.T) {
 		"no probe":     {func(r *wireReport) { r.Devices[0].Error = "network is down" }, "blind on eth0: network is down", ""},
 		"no device":    {func(r *wireReport) { r.Devices = nil }, "no device leads to other nodes", ""},
 		"lost":         {func(r *wireReport) { r.Lost = 1 }, "the capture lost 1 packet, and may have missed plaintext", ""},
-		"elsewhere":    {func(r *wireReport) { r.Peers[0].Sent = wire.Count{} }, "blind to peer node-b", ""},
+		"elsewhere":    {func(r *wireReport) { r.Peers[0].Sent, r.Peers[0].DaemonSent = wire.Count{}, 148 }, "blind to peer node-b: the daemon sent it 148 bytes", ""},
+		"idle":         {func(r *wireReport) { r.Peers[0].Sent = wire.Count{} }, "", "nothing was sent to peer node-b meanwhile"},
 		"unsteered":    {func(r *wireReport) { r.Devices[0].Steered = false }, "", "eth0 (default route) is not steered"},
 		"malformed":    {func(r *wireReport) { r.Malformed.Frames = 4 }, "", "4 packets could not be parsed"},
 		"unreachable":  {func(r *wireReport) { r.Peers[0].Sent, r.Peers[0].Silent = wire.Count{}, true }, "", "is there a route to its endpoint 192.0.2.2:51871?"},
@@ -120,6 +121,12 @@ func TestWireReportOfACapture(t *testing.T) {
 	}
 	var r wireReport
 	r.take(sum, map[int]string{4: "eth4"}, s.Peers, []string{"node-b"})
+	later := s.Peers[0]
+	later.TxBytes += 296
+	r.compare(s.Peers, []dataplane.Peer{later})
+	if got := r.Peers[0].DaemonSent; got != 296 {
+		t.Errorf("the daemon sent %d bytes, want 296", got)
+	}
 	if p := r.Pairs[0]; p.Device != "eth4" || p.Direction != "in" || p.Class != "plaintext-pod" || p.Frames != 2 {
 		t.Errorf("pair %+v", p)
 	}
