@@ -81,7 +81,7 @@ func afterTheEnd(t *testing.T, o steering.Options, s *steering.Steering, closeTu
 		t.Errorf("dead, with one: %+v", e)
 	}
 	eth0 := byName(t, "eth0").Attrs().Index
-	if o.ForceClsact {
+	if byClsact(o) {
 		q := &netlink.GenericQdisc{QdiscType: "clsact", QdiscAttrs: netlink.QdiscAttrs{LinkIndex: eth0,
 			Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT}}
 		if err := netlink.QdiscDel(q); err != nil {
