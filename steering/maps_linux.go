@@ -135,7 +135,7 @@ func (o *objects) verdicts() ([]Verdict, error) {
 		if err := o.Verdicts.Lookup(outcome.Index(), &perCPU); err != nil {
 			return nil, fmt.Errorf("read the counter of %v %v %v: %w", outcome.Hook, outcome.Verdict, outcome.Reason, err)
 		}
-		v := Verdict{Hook: outcome.Hook.String(), Verdict: outcome.Verdict.String(), Reason: outcome.Reason.String()}
+		v := Verdict{Hook: outcome.Hook.String(), Verdict: outcome.Verdict.String(), Reason: outcome.Reason.String(), WouldDrop: outcome.WouldDrop()}
 		for _, c := range perCPU {
 			v.Packets += c.Packets
 			v.Bytes += c.Bytes

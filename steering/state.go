@@ -80,6 +80,8 @@ type Verdict struct {
 	Reason  string `json:"reason,omitempty"` // the name of bpf's reason
 	Packets uint64 `json:"packets"`
 	Bytes   uint64 `json:"bytes"`
+	// WouldDrop is true of what passes only because the policy is permissive.
+	WouldDrop bool `json:"wouldDrop,omitempty"`
 }
 
 // PeerCounts is what was steered to one peer (tunnel egress) and came from it
@@ -98,6 +100,8 @@ type Status struct {
 	Tunnel   Attachment   `json:"tunnel"`
 	Verdicts []Verdict    `json:"verdicts"` // those above zero, in the order of hook and reason
 	Peers    []PeerCounts `json:"peers"`
+	// Plaintext is what strict would have dropped of them.
+	Plaintext Plaintext `json:"plaintext"`
 	// Unsteerable are devices that carry pod packets past the programs
 	// (macvlan, ipvlan, a bridge that holds both pods and the uplink), and why.
 	Unsteerable []Device `json:"unsteerable,omitempty"`

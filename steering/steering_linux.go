@@ -136,7 +136,8 @@ func (s *Steering) converge() error {
 	}
 	errs = append(errs, s.wrote(s.host.setRoutes(effective.routes())))
 	s.show(devices, tunnel, sel.unsteerable)
-	return errors.Join(errs...)
+	_, err = s.look()
+	return errors.Join(append(errs, err)...)
 }
 
 // grow brings what is new into the maps, and returns what takes away the rest.
