@@ -42,8 +42,11 @@ func TestNetworks(t *testing.T) {
 			}
 			for _, n := range c.Nodes {
 				s := c.status(n.Name).Steering
-				if got := steered(t, s); !slices.Equal(got, steers[cni]) {
-					t.Errorf("%s steers %v, want %v", n.Name, got, steers[cni])
+				got := steered(t, s)
+				for _, device := range steers[cni] { // a kernel may add others: tunl0, sit0
+					if !slices.Contains(got, device) {
+						t.Errorf("%s steers %v, not %s", n.Name, got, device)
+					}
 				}
 				noDrops(t, n.Name, s)
 			}

@@ -123,7 +123,7 @@ func (c *cluster) useService(family int) {
 	}
 	ofNode := slices.Clone(node.IPs)
 	for _, cidr := range c.node("node-a").PodCIDRs {
-		ofNode = append(ofNode, cidr.Addr()) // of its vxlan device
+		ofNode = append(ofNode, cidr.Addr()) // of its overlay device
 	}
 	for _, use := range []struct {
 		client netlab.Endpoint

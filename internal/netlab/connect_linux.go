@@ -72,7 +72,7 @@ func (l *Lab) connectVXLAN(n *Node, eth0 netlink.Link) error {
 	}
 	var own []netip.Prefix
 	for _, cidr := range n.PodCIDRs {
-		own = append(own, alone(vxlanAddr(cidr)))
+		own = append(own, alone(overlayAddr(cidr)))
 	}
 	if err := bringUp(vxlan, own...); err != nil {
 		return err
@@ -88,7 +88,7 @@ func (l *Lab) connectVXLAN(n *Node, eth0 netlink.Link) error {
 		}
 	}
 	return l.eachRemoteCIDR(n, func(other *Node, i int) error {
-		via := vxlanAddr(other.PodCIDRs[i])
+		via := overlayAddr(other.PodCIDRs[i])
 		neighbour := &netlink.Neigh{LinkIndex: vxlan.Index, State: netlink.NUD_PERMANENT, IP: via.AsSlice(), HardwareAddr: vxlanMAC(other)}
 		if err := netlink.NeighSet(neighbour); err != nil {
 			return fmt.Errorf("add neighbour %s on %s: %w", via, vxlanName, err)
@@ -97,9 +97,10 @@ func (l *Lab) connectVXLAN(n *Node, eth0 netlink.Link) error {
 	})
 }
 
-// vxlanAddr is the address of a node's vxlan device: no pod has it, and the
-// node's packets to other nodes' pods do.
-func vxlanAddr(cidr netip.Prefix) netip.Addr { return host(cidr, 0) }
+// overlayAddr is the address of a node's vxlan, ipip or sit device: no pod has it,
+// and the node's own packets to other nodes' pods come from it. Without, those
+// through a sit device would come from ::192.0.2.1, which is nobody's.
+func overlayAddr(cidr netip.Prefix) netip.Addr { return host(cidr, 0) }
 
 // vxlanMAC is the address of a node's vxlan device: a locally administered one.
 func vxlanMAC(n *Node) net.HardwareAddr {
@@ -115,11 +116,11 @@ func (l *Lab) connectIPIP(n *Node) error {
 		4: &netlink.Iptun{LinkAttrs: attrs("ipip1", mtu), Local: local},
 		6: &netlink.Sittun{LinkAttrs: attrs("sit1", mtu), Local: local},
 	}
-	for _, f := range l.Families {
+	for i, f := range l.Families {
 		if err := addTunnel(devices[f], IPIP); err != nil {
 			return err
 		}
-		if err := bringUp(devices[f]); err != nil {
+		if err := bringUp(devices[f], alone(overlayAddr(n.PodCIDRs[i]))); err != nil {
 			return err
 		}
 	}
