@@ -47,7 +47,8 @@ type Packet struct {
 // Classifier tells frames apart by the addresses of a cluster.
 type Classifier struct {
 	owners
-	ports map[uint16]bool
+	ports         map[uint16]bool
+	encapsulation map[uint16]gopacket.LayerType // by UDP port: what gopacket does not know by itself
 }
 
 // NewClassifier makes one. It does not change, and may be used concurrently.
@@ -55,6 +56,14 @@ func NewClassifier(c Cluster) *Classifier {
 	made := &Classifier{owners: newOwners(c), ports: map[uint16]bool{}}
 	for _, p := range c.Ports {
 		made.ports[p] = true
+	}
+	// Linux had a port for VXLAN before there was a standard one, and CNIs keep it.
+	made.encapsulation = map[uint16]gopacket.LayerType{8472: layers.LayerTypeVXLAN}
+	for _, p := range c.VXLAN {
+		made.encapsulation[p] = layers.LayerTypeVXLAN
+	}
+	for _, p := range c.Geneve {
+		made.encapsulation[p] = layers.LayerTypeGeneve
 	}
 	return made
 }
@@ -85,9 +94,9 @@ func (c *Classifier) packet(first gopacket.LayerType, data []byte) (found Packet
 		case *layers.IPv6:
 			from, to = address(l.SrcIP), address(l.DstIP)
 		case *layers.UDP:
-			if inner := vxlan(l); inner != nil {
-				if in := c.packet(layers.LayerTypeEthernet, inner); in.Class != Other {
-					in.Text = fmt.Sprintf("%s > %s VXLAN: %s", from, to, in.Text)
+			if kind, ok := c.encapsulation[uint16(l.DstPort)]; ok {
+				if in := c.packet(kind, l.Payload); in.Class != Other {
+					in.Text = fmt.Sprintf("%s > %s %v: %s", from, to, kind, in.Text)
 					return in
 				}
 			}
@@ -124,17 +133,6 @@ func (c *Classifier) wireGuard(from, to netip.Addr, udp *layers.UDP) bool {
 		length = len(udp.Payload)
 	}
 	return shaped(udp.Payload, length)
-}
-
-// vxlan returns the frame inside a datagram on the port that Linux used for
-// VXLAN before there was a standard one, and CNIs still do. gopacket knows the
-// standard one.
-func vxlan(udp *layers.UDP) []byte {
-	const port, header = 8472, 8
-	if udp.DstPort != port || len(udp.Payload) <= header {
-		return nil
-	}
-	return udp.Payload[header:]
 }
 
 // above names what a packet carries.

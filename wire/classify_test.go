@@ -21,6 +21,7 @@ var cluster = wire.Cluster{
 	},
 	Pods:  prefixes("10.244.0.0/16"),
 	Ports: []uint16{port},
+	VXLAN: []uint16{4790}, Geneve: []uint16{6082},
 }
 
 func addrs(texts ...string) (all []netip.Addr) {
@@ -163,6 +164,9 @@ func TestClassify(t *testing.T) {
 		{"IPIP to a node", frame(t, ip(nodeA, nodeB, isIP4), ip(nodeA, podB, isTCP), tcp), wire.PlaintextPodNode},
 		{"GRE", frame(t, ip(nodeA, nodeB, isGRE), &layers.GRE{Protocol: layers.EthernetTypeIPv4}, ip(podA, podB, isTCP), tcp), wire.PlaintextPod},
 		{"Geneve", frame(t, ip(nodeA, nodeB, isUDP), udp(40000, 6081), geneve(inner)), wire.PlaintextPod},
+		{"VXLAN on another port", frame(t, stack{ip(nodeA, nodeB, isUDP), udp(40000, 4790), &layers.VXLAN{ValidIDFlag: true, VNI: 1}, gopacket.Payload(inner)}...), wire.PlaintextPod},
+		{"Geneve on another port", frame(t, ip(nodeA, nodeB, isUDP), udp(40000, 6082), geneve(inner)), wire.PlaintextPod},
+		{"Geneve on a port that is none of its", frame(t, ip(nodeA, nodeB, isUDP), udp(40000, 6083), geneve(inner)), wire.Other},
 		{"GRE of the nodes' own", frame(t, ip(nodeA, nodeB, isGRE), &layers.GRE{Protocol: layers.EthernetTypeIPv4}, ip(nodeA, nodeB, isTCP), tcp), wire.Other},
 
 		{"IPv4 that is none", append(frame(t, ip(podA, podB, isTCP), tcp)[:14], 0x45, 0, 0), wire.Malformed},

@@ -13,6 +13,9 @@ type Cluster struct {
 	Pods []netip.Prefix
 	// Ports are the UDP ports on which the nodes' tunnels listen.
 	Ports []uint16
+	// VXLAN and Geneve are UDP ports on which those are looked into, beside the
+	// usual ones: 4789 and 8472, and 6081.
+	VXLAN, Geneve []uint16
 }
 
 // Node is one node's addresses and its pods'.

@@ -71,9 +71,11 @@ type wirePeer struct {
 	UnansweredByThisNode uint64 `json:"unansweredByThisNode"`
 }
 
-// wireCluster is whose addresses are whose, as the daemon knows it.
-func wireCluster(s statusReply, pods []netip.Prefix) wire.Cluster {
-	c := wire.Cluster{Pods: pods, Ports: []uint16{s.ListenPort}}
+// wireCluster is whose addresses are whose: as the daemon knows it, and as the
+// configuration says of all pods.
+func wireCluster(s statusReply, config dataplane.Config) wire.Cluster {
+	inside := config.EncapsulationPorts
+	c := wire.Cluster{Pods: config.ClusterCIDRs, Ports: []uint16{s.ListenPort}, VXLAN: inside.VXLAN, Geneve: inside.Geneve}
 	add := func(ips []netip.Addr, cidrs []netip.Prefix, endpoint netip.AddrPort) {
 		n := wire.Node{IPs: slices.Clone(ips), PodCIDRs: cidrs}
 		if endpoint.IsValid() {

@@ -40,7 +40,7 @@ func checkWire(ctx context.Context, config configuration, last time.Duration) (w
 	if s, err = client.status(ctx); err != nil {
 		return wireReport{}, errors.Join(err, capture.Close())
 	}
-	w := newWireWatch(wireCluster(s, config.Plane.ClusterCIDRs), uplinks)
+	w := newWireWatch(wireCluster(s, config.Plane), uplinks)
 	report := wireReport{Node: s.Node, Policy: s.Policy, Seconds: last.Seconds(), Devices: []wireDevice{}}
 	var greeted greetReply
 	after := s
