@@ -33,7 +33,7 @@ func BenchmarkEgress(b *testing.B) {
 			b.ReportMetric(float64(perRun.Nanoseconds()), "ns/packet")
 		})
 	}
-	measure("no lookup", bpf.SteerProgEgressL2, shapes(b)["ARP"], next) // the floor
+	measure("no lookup", bpf.SteerProgEgressL2, shapes(b, bpf.ClassLocalPod, bpf.ClassRemotePod)["ARP"], next) // the floor
 	for _, bench := range []struct {
 		name                string
 		program             string
@@ -42,6 +42,7 @@ func BenchmarkEgress(b *testing.B) {
 	}{
 		{"pass", bpf.SteerProgEgressL2, bpf.ClassLocalNode, bpf.ClassNone, next},
 		{"pass to a node", bpf.SteerProgEgressL2, bpf.ClassLocalNode, bpf.ClassRemoteNode, next},
+		{"ingress", bpf.SteerProgIngressL2, bpf.ClassRemoteNode, bpf.ClassLocalNode, next},
 		{"encrypt", bpf.SteerProgEgressL2, bpf.ClassLocalPod, bpf.ClassRemotePod, redirect},
 		{"tunnel", bpf.SteerProgTunnelEgress, bpf.ClassLocalPod, bpf.ClassRemotePod, next},
 	} {

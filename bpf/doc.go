@@ -6,8 +6,9 @@
 //
 // The programs, all of type SCHED_CLS and for tcx and clsact alike:
 //
-//   - egress_l2 is for the egress of uplinks and overlay devices with an
-//     Ethernet header, egress_l3 for those without a link-layer header;
+//   - egress_l2 and ingress_l2 are for the two sides of uplinks and overlay
+//     devices with an Ethernet header, egress_l3 and ingress_l3 for those without
+//     a link-layer header;
 //   - tunnel_egress and tunnel_ingress are for the two sides of the tunnel device.
 //
 // The decision depends on the classes of source and destination alone: table.h

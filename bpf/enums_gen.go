@@ -50,12 +50,14 @@ const (
 	HookEgress        Hook = 0 // egress of an uplink or an overlay device
 	HookTunnelEgress  Hook = 1 // egress of the tunnel device, before encryption
 	HookTunnelIngress Hook = 2 // ingress of the tunnel device, after decryption
+	HookIngress       Hook = 3 // ingress of an uplink or an overlay device
 )
 
 var hookTexts = [...]struct{ name, doc string }{
 	{"egress", "egress of an uplink or an overlay device"},
 	{"tunnel_egress", "egress of the tunnel device, before encryption"},
 	{"tunnel_ingress", "ingress of the tunnel device, after decryption"},
+	{"ingress", "ingress of an uplink or an overlay device"},
 }
 
 // String is the name, which is also the metric label.
@@ -111,21 +113,23 @@ type Reason uint32
 
 // All of Reason, and what each says of a packet or an address.
 const (
-	ReasonNotPodTraffic Reason = 0  // neither to a pod of the cluster nor from a pod to a peer's node: nothing to encrypt
-	ReasonToRemotePod   Reason = 1  // from this node or its pods to a pod of a peer
-	ReasonToRemoteNode  Reason = 2  // from a pod of this node to a peer's node
-	ReasonToLocal       Reason = 3  // decrypted, and meant for this node or one of its pods
-	ReasonNotIP         Reason = 4  // neither IPv4 nor IPv6; ARP is such
-	ReasonMalformed     Reason = 5  // the IP header cannot be read: cut short, of the wrong version, or behind more than two VLAN tags
-	ReasonForeignSource Reason = 6  // to a pod of a peer, from a source that the peer's allowed IPs would refuse
-	ReasonUnknownPeer   Reason = 7  // to a pod of the cluster that no peer has announced
-	ReasonMisrouted     Reason = 8  // the destination is on the other side: a local pod is not out there, a remote one not in here
-	ReasonNoTunnel      Reason = 9  // should be encrypted, but there is no tunnel device yet
-	ReasonNotForTunnel  Reason = 10 // was routed into the tunnel device, but no peer would take it
+	ReasonNotPodTraffic         Reason = 0  // not between pods of the cluster, nor between a pod and a peer's node: nothing to encrypt
+	ReasonToRemotePod           Reason = 1  // from this node or its pods to a pod of a peer
+	ReasonToRemoteNode          Reason = 2  // from a pod of this node to a peer's node
+	ReasonToLocal               Reason = 3  // decrypted, and meant for this node or one of its pods
+	ReasonNotIP                 Reason = 4  // neither IPv4 nor IPv6; ARP is such
+	ReasonMalformed             Reason = 5  // the IP header cannot be read: cut short, of the wrong version, or behind more than two VLAN tags
+	ReasonForeignSource         Reason = 6  // to a pod of a peer, from a source that the peer's allowed IPs would refuse
+	ReasonUnknownPeer           Reason = 7  // to a pod of the cluster that no peer has announced
+	ReasonMisrouted             Reason = 8  // the destination is on the other side: a local pod is not out there, a remote one not in here
+	ReasonNoTunnel              Reason = 9  // should be encrypted, but there is no tunnel device yet
+	ReasonNotForTunnel          Reason = 10 // was routed into the tunnel device, but no peer would take it
+	ReasonPlaintextIn           Reason = 11 // from a pod of another node, or from a peer's node to a pod, but not through the tunnel
+	ReasonEncapsulatedPlaintext Reason = 12 // holds a packet, by an encapsulation other than the tunnel's, that may not cross here in plaintext
 )
 
 var reasonTexts = [...]struct{ name, doc string }{
-	{"not_pod_traffic", "neither to a pod of the cluster nor from a pod to a peer's node: nothing to encrypt"},
+	{"not_pod_traffic", "not between pods of the cluster, nor between a pod and a peer's node: nothing to encrypt"},
 	{"to_remote_pod", "from this node or its pods to a pod of a peer"},
 	{"to_remote_node", "from a pod of this node to a peer's node"},
 	{"to_local", "decrypted, and meant for this node or one of its pods"},
@@ -136,6 +140,8 @@ var reasonTexts = [...]struct{ name, doc string }{
 	{"misrouted", "the destination is on the other side: a local pod is not out there, a remote one not in here"},
 	{"no_tunnel", "should be encrypted, but there is no tunnel device yet"},
 	{"not_for_tunnel", "was routed into the tunnel device, but no peer would take it"},
+	{"plaintext_in", "from a pod of another node, or from a peer's node to a pod, but not through the tunnel"},
+	{"encapsulated_plaintext", "holds a packet, by an encapsulation other than the tunnel's, that may not cross here in plaintext"},
 }
 
 // String is the name, which is also the metric label.

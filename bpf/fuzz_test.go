@@ -2,15 +2,22 @@ package bpf_test
 
 import (
 	"testing"
+
+	"github.com/wgsteer/wgsteer/bpf"
 )
 
 // FuzzEgress gives arbitrary bytes to every program: none crashes, each returns
 // the twin's action, and exactly one outcome is counted, once.
 func FuzzEgress(f *testing.F) {
-	for _, frame := range shapes(f) {
+	for _, frame := range shapes(f, bpf.ClassLocalPod, bpf.ClassRemotePod) {
 		f.Add(frame, true, true)
 		f.Add(frame, false, true)
 		f.Add(frame, true, false)
+	}
+	for _, e := range encapsulations(0x0800) {
+		inner := frame(f, addresses4[bpf.ClassLocalPod], addresses4[bpf.ClassRemotePod])
+		f.Add(packet(addresses4[bpf.ClassLocalNode], addresses4[bpf.ClassRemoteNode], e.protocol, e.carry(inner)), true, true)
+		f.Add(packet(addresses6[bpf.ClassLocalNode], addresses6[bpf.ClassRemoteNode], e.protocol, e.carry(inner)), true, true)
 	}
 	s := load(f)
 	f.Fuzz(func(t *testing.T, frame []byte, strict, tunnel bool) {

@@ -49,9 +49,14 @@ struct prefix {
 	__u32 peer; /* key of peers; 0 is no peer */
 };
 
+#define PORTS_MAX 8
+
 struct settings {
 	__u32 strict;         /* 1: drop what cannot be encrypted; 0: pass it and count */
 	__u32 tunnel_ifindex; /* 0: no tunnel, what should be encrypted is dropped */
+	/* UDP destination ports, host byte order, 0 for none. */
+	__u16 vxlan_ports[PORTS_MAX];
+	__u16 geneve_ports[PORTS_MAX];
 };
 
 /* What came to one outcome. A GSO packet counts as its segments; bytes are of

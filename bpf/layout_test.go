@@ -68,9 +68,9 @@ type enum struct {
 
 var enums = []enum{
 	{"class", 6, func(i int) (string, string) { return bpf.Class(i).String(), bpf.Class(i).Doc() }},
-	{"hook", 3, func(i int) (string, string) { return bpf.Hook(i).String(), bpf.Hook(i).Doc() }},
+	{"hook", 4, func(i int) (string, string) { return bpf.Hook(i).String(), bpf.Hook(i).Doc() }},
 	{"verdict", 3, func(i int) (string, string) { return bpf.Verdict(i).String(), bpf.Verdict(i).Doc() }},
-	{"reason", 11, func(i int) (string, string) { return bpf.Reason(i).String(), bpf.Reason(i).Doc() }},
+	{"reason", 13, func(i int) (string, string) { return bpf.Reason(i).String(), bpf.Reason(i).Doc() }},
 }
 
 // The object's own type information has the names and numbers that Go has.
@@ -120,7 +120,7 @@ func TestEverythingHasANameAndDocumentation(t *testing.T) {
 func TestOutcomesFillTheirPlaces(t *testing.T) {
 	size := spec(t).Maps[bpf.SteerMapVerdicts].MaxEntries
 	outcomes, last := bpf.Outcomes(), int64(-1)
-	if len(outcomes) != 3*3*11 {
+	if len(outcomes) != 4*3*13 {
 		t.Errorf("%d outcomes, want every hook with every verdict and reason", len(outcomes))
 	}
 	for _, o := range outcomes {
@@ -141,7 +141,7 @@ func TestMaps(t *testing.T) {
 	const noPrealloc = 1 // BPF_F_NO_PREALLOC
 	want := map[string]shape{
 		"prefixes":   {ebpf.LPMTrie, 20, 8, 65536, noPrealloc},
-		"settings":   {ebpf.Array, 4, 8, 1, 0},
+		"settings":   {ebpf.Array, 4, 40, 1, 0},
 		"verdicts":   {ebpf.PerCPUArray, 4, 16, 1024, 0},
 		"peers":      {ebpf.PerCPUHash, 4, 32, 16384, noPrealloc},
 		"peer_names": {ebpf.Hash, 4, 256, 16384, noPrealloc},

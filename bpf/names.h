@@ -21,7 +21,8 @@
 #define HOOKS(X)                                                               \
 	X(egress, "egress of an uplink or an overlay device")                  \
 	X(tunnel_egress, "egress of the tunnel device, before encryption")     \
-	X(tunnel_ingress, "ingress of the tunnel device, after decryption")
+	X(tunnel_ingress, "ingress of the tunnel device, after decryption")    \
+	X(ingress, "ingress of an uplink or an overlay device")
 
 /* Verdict: what becomes of a packet. */
 #define VERDICTS(X)                                                            \
@@ -31,7 +32,7 @@
 
 /* Reason: why a packet got its verdict. */
 #define REASONS(X)                                                             \
-	X(not_pod_traffic, "neither to a pod of the cluster nor from a pod to a peer's node: nothing to encrypt") \
+	X(not_pod_traffic, "not between pods of the cluster, nor between a pod and a peer's node: nothing to encrypt") \
 	X(to_remote_pod, "from this node or its pods to a pod of a peer")      \
 	X(to_remote_node, "from a pod of this node to a peer's node")          \
 	X(to_local, "decrypted, and meant for this node or one of its pods")   \
@@ -41,6 +42,8 @@
 	X(unknown_peer, "to a pod of the cluster that no peer has announced")  \
 	X(misrouted, "the destination is on the other side: a local pod is not out there, a remote one not in here") \
 	X(no_tunnel, "should be encrypted, but there is no tunnel device yet") \
-	X(not_for_tunnel, "was routed into the tunnel device, but no peer would take it")
+	X(not_for_tunnel, "was routed into the tunnel device, but no peer would take it") \
+	X(plaintext_in, "from a pod of another node, or from a peer's node to a pod, but not through the tunnel") \
+	X(encapsulated_plaintext, "holds a packet, by an encapsulation other than the tunnel's, that may not cross here in plaintext")
 
 #endif

@@ -7,6 +7,7 @@
 
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
+#include <linux/in.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
 
@@ -17,7 +18,8 @@
 
 #define VLAN_TAGS_MAX 2 /* IEEE 802.1ad: a service tag and a customer tag */
 #define VLAN_TAG_LEN 4
-#define LINEAR_MAX 128 /* bytes; more than any header read here */
+#define LINEAR_MAX 512 /* bytes; more than all headers read here */
+#define FRAGMENT_OFFSET 0x1fff
 
 enum link {
 	LINK_ETHERNET, /* the packet starts with an Ethernet header */
@@ -26,10 +28,13 @@ enum link {
 
 enum parsed { PARSED_IP, PARSED_NOT_IP, PARSED_MALFORMED };
 
-struct addresses {
+struct packet {
 	struct prefix_key source;
 	struct prefix_key destination;
 	__u32 vlan_tags; /* in the packet's bytes, not in its metadata */
+	__u32 payload;   /* where what is behind the IP header starts, see read_at */
+	__u8 protocol;   /* of the payload, an extension header included */
+	bool ipv6;
 };
 
 /* read_at copies len bytes from offset: counted from the first byte of the
@@ -55,24 +60,41 @@ static __always_inline void mapped(struct prefix_key *key, const __be32 *addr)
 	__builtin_memcpy(&key->addr[12], addr, sizeof(*addr));
 }
 
-static __always_inline enum parsed parse_ipv4(struct __sk_buff *skb, enum link link, __u32 offset, struct addresses *to)
+static __always_inline enum parsed parse_ipv4(struct __sk_buff *skb, enum link link, __u32 offset, struct packet *to)
 {
 	struct iphdr header;
 	if (!read_at(skb, link, offset, &header, sizeof(header)) || header.version != 4 || header.ihl < 5)
 		return PARSED_MALFORMED;
 	mapped(&to->source, &header.saddr);
 	mapped(&to->destination, &header.daddr);
+	to->protocol = header.frag_off & bpf_htons(FRAGMENT_OFFSET) ? IPPROTO_NONE : header.protocol;
+	to->payload = offset + header.ihl * 4;
 	return PARSED_IP;
 }
 
-static __always_inline enum parsed parse_ipv6(struct __sk_buff *skb, enum link link, __u32 offset, struct addresses *to)
+static __always_inline enum parsed parse_ipv6(struct __sk_buff *skb, enum link link, __u32 offset, struct packet *to)
 {
 	struct ipv6hdr header;
 	if (!read_at(skb, link, offset, &header, sizeof(header)) || header.version != 6)
 		return PARSED_MALFORMED;
 	__builtin_memcpy(to->source.addr, &header.saddr, sizeof(header.saddr));
 	__builtin_memcpy(to->destination.addr, &header.daddr, sizeof(header.daddr));
+	to->protocol = header.nexthdr;
+	to->payload = offset + sizeof(header);
+	to->ipv6 = true;
 	return PARSED_IP;
+}
+
+/* parse_ip fills to, which must be zero, by an IP packet at offset. */
+static __always_inline enum parsed parse_ip(struct __sk_buff *skb, enum link link, __u32 offset, __be16 protocol,
+					    struct packet *to)
+{
+	to->source.prefixlen = to->destination.prefixlen = 128;
+	if (protocol == bpf_htons(ETH_P_IP))
+		return parse_ipv4(skb, link, offset, to);
+	if (protocol == bpf_htons(ETH_P_IPV6))
+		return parse_ipv6(skb, link, offset, to);
+	return PARSED_NOT_IP;
 }
 
 static __always_inline bool is_vlan(__be16 protocol)
@@ -80,37 +102,38 @@ static __always_inline bool is_vlan(__be16 protocol)
 	return protocol == bpf_htons(ETH_P_8021Q) || protocol == bpf_htons(ETH_P_8021AD);
 }
 
+/* parse_ethernet fills to, which must be zero, by an Ethernet frame at offset. */
+static __always_inline enum parsed parse_ethernet(struct __sk_buff *skb, enum link link, __u32 offset,
+						  struct packet *to)
+{
+	__be16 protocol;
+
+	offset += ETH_HLEN;
+	if (!read_at(skb, link, offset - sizeof(protocol), &protocol, sizeof(protocol)))
+		return PARSED_MALFORMED;
+#pragma unroll
+	for (int i = 0; i < VLAN_TAGS_MAX; i++) {
+		if (!is_vlan(protocol))
+			break;
+		to->vlan_tags++;
+		offset += VLAN_TAG_LEN;
+		if (!read_at(skb, link, offset - sizeof(protocol), &protocol, sizeof(protocol)))
+			return PARSED_MALFORMED;
+	}
+	if (is_vlan(protocol))
+		return PARSED_MALFORMED;
+	return parse_ip(skb, link, offset, protocol, to);
+}
+
 /* parse fills to, which must be zero, and says whether it could. An Ethernet
  * frame is what its bytes say: the metadata of a packet that a raw socket sent
  * may say something else.
  */
-static __always_inline enum parsed parse(struct __sk_buff *skb, enum link link, struct addresses *to)
+static __always_inline enum parsed parse(struct __sk_buff *skb, enum link link, struct packet *to)
 {
-	__be16 protocol = (__be16)skb->protocol;
-	__u32 offset = 0;
-
-	to->source.prefixlen = to->destination.prefixlen = 128;
-	if (link == LINK_ETHERNET) {
-		offset = ETH_HLEN;
-		if (!read_at(skb, link, offset - sizeof(protocol), &protocol, sizeof(protocol)))
-			return PARSED_MALFORMED;
-#pragma unroll
-		for (int i = 0; i < VLAN_TAGS_MAX; i++) {
-			if (!is_vlan(protocol))
-				break;
-			to->vlan_tags++;
-			offset += VLAN_TAG_LEN;
-			if (!read_at(skb, link, offset - sizeof(protocol), &protocol, sizeof(protocol)))
-				return PARSED_MALFORMED;
-		}
-		if (is_vlan(protocol))
-			return PARSED_MALFORMED;
-	}
-	if (protocol == bpf_htons(ETH_P_IP))
-		return parse_ipv4(skb, link, offset, to);
-	if (protocol == bpf_htons(ETH_P_IPV6))
-		return parse_ipv6(skb, link, offset, to);
-	return PARSED_NOT_IP;
+	if (link == LINK_ETHERNET)
+		return parse_ethernet(skb, link, 0, to);
+	return parse_ip(skb, link, 0, (__be16)skb->protocol, to);
 }
 
 #endif

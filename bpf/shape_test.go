@@ -13,25 +13,25 @@ import (
 	"github.com/wgsteer/wgsteer/bpf"
 )
 
-// shapes are frames whose form decides, not only their addresses; all go from a
-// local pod to a remote one where they can be read. Those cut short have a tag:
+// shapes are frames whose form decides, not only their addresses; all go from
+// one class to another where they can be read. Those cut short have a tag:
 // Linux 6.18 refuses to test-run others (bpf_prog_test_run_skb); TestOnDevices
 // has them.
-func shapes(t testing.TB) map[string][]byte {
+func shapes(t testing.TB, from, to bpf.Class) map[string][]byte {
 	t.Helper()
-	ipv4 := frame(t, addresses4[bpf.ClassLocalPod], addresses4[bpf.ClassRemotePod])
-	ipv6 := frame(t, addresses6[bpf.ClassLocalPod], addresses6[bpf.ClassRemotePod])
+	ipv4 := frame(t, addresses4[from], addresses4[to])
+	ipv6 := frame(t, addresses6[from], addresses6[to])
 	tagged := func(tags ...layers.EthernetType) []byte {
-		return frame(t, addresses4[bpf.ClassLocalPod], addresses4[bpf.ClassRemotePod], tags...)
+		return frame(t, addresses4[from], addresses4[to], tags...)
 	}
-	taggedIPv6 := frame(t, addresses6[bpf.ClassLocalPod], addresses6[bpf.ClassRemotePod], cTag)
+	taggedIPv6 := frame(t, addresses6[from], addresses6[to], cTag)
 	with := func(frame []byte, offset int, value ...byte) []byte {
 		changed := bytes.Clone(frame)
 		copy(changed[offset:], value)
 		return changed
 	}
-	mappedSource := addresses4[bpf.ClassLocalPod].As16()
-	mappedDestination := addresses4[bpf.ClassRemotePod].As16()
+	mappedSource := addresses4[from].As16()
+	mappedDestination := addresses4[to].As16()
 	return map[string][]byte{
 		"IPv4":                   ipv4,
 		"IPv6":                   ipv6,
@@ -46,6 +46,10 @@ func shapes(t testing.TB) map[string][]byte {
 		"IPv4 header length 4":   with(ipv4, 14, 0x44),
 		"IPv4 header length 15":  with(ipv4, 14, 0x4f),
 		"IPv4 later fragment":    with(ipv4, 14+6, 0x00, 0xb9),
+		"IPv4 options":           with(ipv4, 14, 0x4a), // the datagram's first bytes
+		"IPv6 hop-by-hop":        with(ipv6, 14+6, 0),
+		"IPv6 later fragment":    with(with(ipv6, 14+6, 44), 14+40, 17, 0, 0x05, 0xa8),
+		"IPv6 routing header":    with(ipv6, 14+6, 43),
 		"mapped addresses":       with(with(ipv6, 14+8, mappedSource[:]...), 14+24, mappedDestination[:]...),
 		"one tag":                tagged(cTag),
 		"a service tag":          tagged(sTag),
@@ -65,29 +69,36 @@ func TestShapes(t *testing.T) {
 	s := load(t)
 	for name, p := range policies {
 		s.set(t, p)
-		for shape, frame := range shapes(t) {
-			for _, program := range programs {
-				t.Run(name+"/"+program+"/"+shape, func(t *testing.T) {
-					s.check(t, program, frame, p, s.counts(t))
-				})
+		for way, frames := range map[string]map[string][]byte{
+			"out": shapes(t, bpf.ClassLocalPod, bpf.ClassRemotePod),
+			"in":  shapes(t, bpf.ClassRemotePod, bpf.ClassLocalPod),
+		} {
+			for shape, frame := range frames {
+				for _, program := range programs {
+					t.Run(name+"/"+program+"/"+way+"/"+shape, func(t *testing.T) {
+						s.check(t, program, frame, p, s.counts(t))
+					})
+				}
 			}
 		}
 	}
 }
 
-// What leaves by an uplink unread must not be a pod's, and neighbours must be
+// What crosses an uplink unread must not be a pod's, and neighbours must be
 // found: ARP passes under every policy, what claims to be IP does not.
 func TestUnreadFramesInStrictMode(t *testing.T) {
 	s := load(t)
 	s.set(t, policies["strict"])
-	frames := shapes(t)
+	frames := shapes(t, bpf.ClassLocalPod, bpf.ClassRemotePod)
 	for shape, want := range map[string]int{
 		"ARP": next, "tagged ARP": next, "802.3 length": next,
 		"IPv4 one byte short": shot, "IPv6 one byte short": shot, "IPv6 called IPv4": shot,
 		"three tags": shot, "one tag cut short": shot,
 	} {
-		if got := s.run(t, bpf.SteerProgEgressL2, frames[shape]); got != want {
-			t.Errorf("%s: egress_l2 returns %d, want %d", shape, got, want)
+		for _, program := range []string{bpf.SteerProgEgressL2, bpf.SteerProgIngressL2} {
+			if got := s.run(t, program, frames[shape]); got != want {
+				t.Errorf("%s: %s returns %d, want %d", shape, program, got, want)
+			}
 		}
 	}
 }
@@ -95,7 +106,7 @@ func TestUnreadFramesInStrictMode(t *testing.T) {
 func TestTagsComeOffForTheTunnel(t *testing.T) {
 	s := load(t)
 	s.set(t, policies["strict"])
-	frames := shapes(t)
+	frames := shapes(t, bpf.ClassLocalPod, bpf.ClassRemotePod)
 	for _, shape := range []string{"one tag", "a service tag", "two tags", "two customer tags"} {
 		action, out, err := s.EgressL2.Test(frames[shape])
 		if err != nil || action != redirect {

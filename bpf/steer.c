@@ -2,7 +2,8 @@
 
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
 /* steer.c: the programs, for tcx and for clsact. A packet's way through each:
- * parse it, look up the classes of its two addresses, decide, leave.
+ * parse it, look up the classes of its two addresses, decide, leave; on uplinks
+ * and overlay devices the same for a packet that it carries.
  */
 #include <stdbool.h>
 
@@ -12,6 +13,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "count.h"
+#include "encapsulation.h"
 #include "layout.h"
 #include "packet.h"
 #include "table.h"
@@ -46,28 +48,57 @@ static __always_inline void untag(struct __sk_buff *skb, __u32 tags)
 			bpf_skb_vlan_pop(skb);
 }
 
-static __always_inline int egress(struct __sk_buff *skb, enum link link)
+static __always_inline struct decision decide_at(enum hook hook, const struct packet *packet, bool strict)
 {
-	struct settings now = current_settings();
-	struct addresses addresses = {};
+	enum class source = lookup(&packet->source).class;
+	enum class destination = lookup(&packet->destination).class;
 
-	switch (parse(skb, link, &addresses)) {
+	return hook == HOOK_ingress ? decide_ingress(source, destination, strict) : decide(source, destination, strict);
+}
+
+/* look decides over a packet as parse found it, and where that one may pass, over
+ * the packet that it carries.
+ */
+static __always_inline struct decision look(struct __sk_buff *skb, enum link link, enum hook hook,
+					    const struct settings *now, struct packet *packet)
+{
+	struct decision malformed = {now->strict ? VERDICT_drop : VERDICT_pass, REASON_malformed};
+	struct packet inner = {};
+
+	switch (parse(skb, link, packet)) {
 	case PARSED_NOT_IP:
-		return leave(skb, HOOK_egress, VERDICT_pass, REASON_not_ip);
+		return (struct decision){VERDICT_pass, REASON_not_ip};
 	case PARSED_MALFORMED:
-		return leave(skb, HOOK_egress, now.strict ? VERDICT_drop : VERDICT_pass, REASON_malformed);
+		return malformed;
 	case PARSED_IP:
 		break;
 	}
+	struct decision outside = decide_at(hook, packet, now->strict);
+	if (outside.reason != REASON_not_pod_traffic)
+		return outside;
+	switch (parse_inside(skb, link, packet, now, &inner)) {
+	case PARSED_NOT_IP:
+		return outside;
+	case PARSED_MALFORMED:
+		return malformed;
+	case PARSED_IP:
+		break;
+	}
+	return decide_inside(decide_at(hook, &inner, now->strict), now->strict);
+}
 
-	struct decision decision = decide(lookup(&addresses.source).class,
-	                                  lookup(&addresses.destination).class, now.strict);
+static __always_inline int egress(struct __sk_buff *skb, enum link link)
+{
+	struct settings now = current_settings();
+	struct packet packet = {};
+
+	struct decision decision = look(skb, link, HOOK_egress, &now, &packet);
 	if (decision.verdict != VERDICT_encrypt)
 		return leave(skb, HOOK_egress, decision.verdict, decision.reason);
 	if (!now.tunnel_ifindex)
 		return leave(skb, HOOK_egress, VERDICT_drop, REASON_no_tunnel);
 	leave(skb, HOOK_egress, decision.verdict, decision.reason);
-	untag(skb, addresses.vlan_tags);
+	untag(skb, packet.vlan_tags);
 	return bpf_redirect(now.tunnel_ifindex, 0);
 }
 
@@ -85,15 +116,40 @@ int egress_l3(struct __sk_buff *skb)
 	return egress(skb, LINK_NONE);
 }
 
+static __always_inline int ingress(struct __sk_buff *skb, enum link link)
+{
+	struct settings now = current_settings();
+	struct packet packet = {};
+
+	struct decision decision = look(skb, link, HOOK_ingress, &now, &packet);
+	return leave(skb, HOOK_ingress, decision.verdict, decision.reason);
+}
+
+/* ingress_l2 is for uplinks and overlay devices with an Ethernet header. What was
+ * decrypted does not come in here, but on the tunnel device.
+ */
+SEC("tc")
+int ingress_l2(struct __sk_buff *skb)
+{
+	return ingress(skb, LINK_ETHERNET);
+}
+
+/* ingress_l3 is for those without a link-layer header. */
+SEC("tc")
+int ingress_l3(struct __sk_buff *skb)
+{
+	return ingress(skb, LINK_NONE);
+}
+
 /* tunnel_egress sees every packet before its encryption, redirected or routed. */
 SEC("tc")
 int tunnel_egress(struct __sk_buff *skb)
 {
-	struct addresses addresses = {};
+	struct packet packet = {};
 
 	if (skb->vlan_present) /* see untag */
 		return leave(skb, HOOK_tunnel_egress, VERDICT_drop, REASON_malformed);
-	switch (parse(skb, LINK_NONE, &addresses)) {
+	switch (parse(skb, LINK_NONE, &packet)) {
 	case PARSED_NOT_IP:
 		return leave(skb, HOOK_tunnel_egress, VERDICT_drop, REASON_not_ip);
 	case PARSED_MALFORMED:
@@ -102,8 +158,8 @@ int tunnel_egress(struct __sk_buff *skb)
 		break;
 	}
 
-	struct prefix destination = lookup(&addresses.destination);
-	struct decision decision = decide_tunnel_egress(lookup(&addresses.source).class, destination.class);
+	struct prefix destination = lookup(&packet.destination);
+	struct decision decision = decide_tunnel_egress(lookup(&packet.source).class, destination.class);
 	if (decision.verdict == VERDICT_encrypt)
 		count_to_peer(skb, destination.peer);
 	return leave(skb, HOOK_tunnel_egress, decision.verdict, decision.reason);
@@ -113,9 +169,9 @@ int tunnel_egress(struct __sk_buff *skb)
 SEC("tc")
 int tunnel_ingress(struct __sk_buff *skb)
 {
-	struct addresses addresses = {};
+	struct packet packet = {};
 
-	switch (parse(skb, LINK_NONE, &addresses)) {
+	switch (parse(skb, LINK_NONE, &packet)) {
 	case PARSED_NOT_IP:
 		return leave(skb, HOOK_tunnel_ingress, VERDICT_drop, REASON_not_ip);
 	case PARSED_MALFORMED:
@@ -124,8 +180,8 @@ int tunnel_ingress(struct __sk_buff *skb)
 		break;
 	}
 
-	struct decision decision = decide_tunnel_ingress(lookup(&addresses.destination).class);
+	struct decision decision = decide_tunnel_ingress(lookup(&packet.destination).class);
 	if (decision.verdict == VERDICT_pass)
-		count_from_peer(skb, lookup(&addresses.source).peer);
+		count_from_peer(skb, lookup(&packet.source).peer);
 	return leave(skb, HOOK_tunnel_ingress, decision.verdict, decision.reason);
 }

@@ -48,6 +48,8 @@ type SteerSettings struct {
 	_             structs.HostLayout
 	Strict        uint32
 	TunnelIfindex uint32
+	VxlanPorts    [8]uint16
+	GenevePorts   [8]uint16
 }
 
 // Names of all BPF objects in the ELF.
@@ -61,6 +63,8 @@ const (
 	SteerMapVerdicts       = "verdicts"
 	SteerProgEgressL2      = "egress_l2"
 	SteerProgEgressL3      = "egress_l3"
+	SteerProgIngressL2     = "ingress_l2"
+	SteerProgIngressL3     = "ingress_l3"
 	SteerProgTunnelEgress  = "tunnel_egress"
 	SteerProgTunnelIngress = "tunnel_ingress"
 )
@@ -109,6 +113,8 @@ type SteerSpecs struct {
 type SteerProgramSpecs struct {
 	EgressL2      *ebpf.ProgramSpec `ebpf:"egress_l2"`
 	EgressL3      *ebpf.ProgramSpec `ebpf:"egress_l3"`
+	IngressL2     *ebpf.ProgramSpec `ebpf:"ingress_l2"`
+	IngressL3     *ebpf.ProgramSpec `ebpf:"ingress_l3"`
 	TunnelEgress  *ebpf.ProgramSpec `ebpf:"tunnel_egress"`
 	TunnelIngress *ebpf.ProgramSpec `ebpf:"tunnel_ingress"`
 }
@@ -179,6 +185,8 @@ type SteerVariables struct {
 type SteerPrograms struct {
 	EgressL2      *ebpf.Program `ebpf:"egress_l2"`
 	EgressL3      *ebpf.Program `ebpf:"egress_l3"`
+	IngressL2     *ebpf.Program `ebpf:"ingress_l2"`
+	IngressL3     *ebpf.Program `ebpf:"ingress_l3"`
 	TunnelEgress  *ebpf.Program `ebpf:"tunnel_egress"`
 	TunnelIngress *ebpf.Program `ebpf:"tunnel_ingress"`
 }
@@ -187,6 +195,8 @@ func (p *SteerPrograms) Close() error {
 	return _SteerClose(
 		p.EgressL2,
 		p.EgressL3,
+		p.IngressL2,
+		p.IngressL3,
 		p.TunnelEgress,
 		p.TunnelIngress,
 	)

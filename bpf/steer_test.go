@@ -68,7 +68,7 @@ var policies = map[string]policy{
 
 func (s *steer) set(t testing.TB, p policy) {
 	t.Helper()
-	var settings bpf.SteerSettings
+	settings := bpf.SteerSettings{VxlanPorts: vxlanPorts, GenevePorts: genevePorts}
 	if p.strict {
 		settings.Strict = 1
 	}
@@ -80,20 +80,25 @@ func (s *steer) set(t testing.TB, p policy) {
 	}
 }
 
-// program is one of the four by its name in the object.
+// program is one of the programs by its name in the object.
 func (s *steer) program(name string) *ebpf.Program {
 	return map[string]*ebpf.Program{
 		bpf.SteerProgEgressL2:      s.EgressL2,
 		bpf.SteerProgEgressL3:      s.EgressL3,
+		bpf.SteerProgIngressL2:     s.IngressL2,
+		bpf.SteerProgIngressL3:     s.IngressL3,
 		bpf.SteerProgTunnelEgress:  s.TunnelEgress,
 		bpf.SteerProgTunnelIngress: s.TunnelIngress,
 	}[name]
 }
 
-var programs = []string{
+// uplinkPrograms are those of uplinks and overlay devices.
+var uplinkPrograms = []string{
 	bpf.SteerProgEgressL2, bpf.SteerProgEgressL3,
-	bpf.SteerProgTunnelEgress, bpf.SteerProgTunnelIngress,
+	bpf.SteerProgIngressL2, bpf.SteerProgIngressL3,
 }
+
+var programs = append(uplinkPrograms[:4:4], bpf.SteerProgTunnelEgress, bpf.SteerProgTunnelIngress)
 
 // run gives a frame to a program and returns its action.
 func (s *steer) run(t testing.TB, program string, frame []byte) int {

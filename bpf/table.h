@@ -41,6 +41,29 @@ static __always_inline struct decision decide(enum class source, enum class dest
 	return (struct decision){VERDICT_pass, REASON_not_pod_traffic};
 }
 
+/* decide_ingress is the verdict over a packet that came in outside of the
+ * tunnel: the other end of what decide would encrypt or refuse.
+ */
+static __always_inline struct decision decide_ingress(enum class source, enum class destination, bool strict)
+{
+	bool from_pod = source == CLASS_remote_pod || source == CLASS_cluster;
+
+	if (from_pod || (source == CLASS_remote_node && destination == CLASS_local_pod))
+		return (struct decision){strict ? VERDICT_drop : VERDICT_pass, REASON_plaintext_in};
+	return (struct decision){VERDICT_pass, REASON_not_pod_traffic};
+}
+
+/* decide_inside is the verdict over a packet that carries another one, given the
+ * decision over that one on its own: what may not cross in plaintext may not do
+ * so inside of another packet either.
+ */
+static __always_inline struct decision decide_inside(struct decision inner, bool strict)
+{
+	if (inner.reason == REASON_not_pod_traffic)
+		return inner;
+	return (struct decision){strict ? VERDICT_drop : VERDICT_pass, REASON_encapsulated_plaintext};
+}
+
 /* decide_tunnel_egress is the verdict over a packet that was redirected or
  * routed to the tunnel device: encrypt, or drop. The policy has no say, for
  * there is no plaintext way on from here.

@@ -23,9 +23,18 @@ const egressTable = `
 	remote_node  . N . . . .
 	cluster      U U U U U U`
 
-// cell is one entry of egressTable.
-func cell(source, destination bpf.Class) string {
-	for line := range strings.Lines(egressTable) {
+// The ingress table, in the same form; I  refuse, plaintext_in.
+const ingressTable = `
+	none         . . . I . I
+	local_pod    . . . I I I
+	local_node   . . . I . I
+	remote_pod   . . . I . I
+	remote_node  . . . I . I
+	cluster      . . . I . I`
+
+// cell is one entry of a table.
+func cell(table string, source, destination bpf.Class) string {
+	for line := range strings.Lines(table) {
 		fields := strings.Fields(line)
 		if len(fields) == 7 && fields[0] == destination.String() {
 			return fields[1+source]
@@ -45,20 +54,55 @@ type result struct {
 // twin is what program has to do with a frame, in plain Go: longest prefix by
 // trying all, decisions by looking them up in the tables above.
 func twin(program string, frame []byte, p policy, members []member) result {
-	source, destination, parsed := twinParse(frame, program == bpf.SteerProgEgressL2)
-	from, to := twinLookup(source, members), twinLookup(destination, members)
+	var outer seen
+	switch program {
+	case bpf.SteerProgEgressL2, bpf.SteerProgIngressL2:
+		outer = seeFrame(frame)
+	default:
+		// BPF_PROG_TEST_RUN has an Ethernet header also for the programs that expect
+		// none; their network header is behind it, their protocol its EtherType.
+		outer = seeIP(binary.BigEndian.Uint16(frame[12:]), frame[14:])
+	}
+	from, to := twinLookup(outer.source, members), twinLookup(outer.destination, members)
 	switch program {
 	case bpf.SteerProgTunnelEgress:
-		return twinTunnelEgress(from, to, parsed)
+		return twinTunnelEgress(from, to, outer.parsed)
 	case bpf.SteerProgTunnelIngress:
-		return twinTunnelIngress(from, to, parsed)
+		return twinTunnelIngress(from, to, outer.parsed)
 	}
-	r := twinEgress(from.class, to.class, parsed, p)
+	table, hook := egressTable, bpf.HookEgress
+	if program == bpf.SteerProgIngressL2 || program == bpf.SteerProgIngressL3 {
+		table, hook = ingressTable, bpf.HookIngress
+	}
+	r := twinTable(table, from.class, to.class, outer.parsed, p)
+	if r.outcome.Reason == bpf.ReasonNotPodTraffic {
+		r = twinInside(table, outer, p, members)
+	}
+	r.outcome.Hook = hook
 	r.untagged = r.action == redirect
 	return r
 }
 
-func twinEgress(source, destination bpf.Class, parsed string, p policy) result {
+// twinInside is the result for a packet that passes but for what it may carry.
+func twinInside(table string, outer seen, p policy, members []member) result {
+	inner := outer.inside()
+	if inner.parsed == "not ip" {
+		return twinTable(table, bpf.ClassNone, bpf.ClassNone, "ip", p)
+	}
+	from, to := twinLookup(inner.source, members), twinLookup(inner.destination, members)
+	r := twinTable(table, from.class, to.class, inner.parsed, policy{strict: p.strict, tunnel: true})
+	if inner.parsed == "malformed" || r.outcome.Reason == bpf.ReasonNotPodTraffic {
+		return r
+	}
+	r.outcome.Reason = bpf.ReasonEncapsulatedPlaintext
+	r.outcome.Verdict, r.action = bpf.VerdictPass, next
+	if p.strict {
+		r.outcome.Verdict, r.action = bpf.VerdictDrop, shot
+	}
+	return r
+}
+
+func twinTable(table string, source, destination bpf.Class, parsed string, p policy) result {
 	refuse, action := bpf.VerdictPass, next
 	if p.strict {
 		refuse, action = bpf.VerdictDrop, shot
@@ -72,7 +116,7 @@ func twinEgress(source, destination bpf.Class, parsed string, p policy) result {
 	case "malformed":
 		return result{outcome: outcome(refuse, bpf.ReasonMalformed), action: action}
 	}
-	letter := cell(source, destination)
+	letter := cell(table, source, destination)
 	if !p.tunnel && (letter == "P" || letter == "N") {
 		return result{outcome: outcome(bpf.VerdictDrop, bpf.ReasonNoTunnel), action: shot}
 	}
@@ -83,11 +127,12 @@ func twinEgress(source, destination bpf.Class, parsed string, p policy) result {
 		"F": {outcome: outcome(refuse, bpf.ReasonForeignSource), action: action},
 		"U": {outcome: outcome(refuse, bpf.ReasonUnknownPeer), action: action},
 		"M": {outcome: outcome(refuse, bpf.ReasonMisrouted), action: action},
+		"I": {outcome: outcome(refuse, bpf.ReasonPlaintextIn), action: action},
 	}[letter]
 }
 
 func twinTunnelEgress(from, to member, parsed string) result {
-	r := twinEgress(from.class, to.class, parsed, policy{strict: true, tunnel: true})
+	r := twinTable(egressTable, from.class, to.class, parsed, policy{strict: true, tunnel: true})
 	r.outcome.Hook = bpf.HookTunnelEgress
 	switch r.outcome.Verdict {
 	case bpf.VerdictEncrypt:
@@ -115,34 +160,6 @@ func twinTunnelIngress(from, to member, parsed string) result {
 	}
 	pass := bpf.Outcome{Hook: bpf.HookTunnelIngress, Verdict: bpf.VerdictPass, Reason: bpf.ReasonToLocal}
 	return result{outcome: pass, action: next, rx: from.peer}
-}
-
-// twinParse reads a frame as BPF_PROG_TEST_RUN presents it: it starts with an
-// Ethernet header also for the programs that expect none; their network header
-// is behind it, and their protocol the frame's EtherType.
-func twinParse(frame []byte, ethernet bool) (source, destination netip.Addr, parsed string) {
-	etherType, rest := binary.BigEndian.Uint16(frame[12:]), frame[14:]
-	if ethernet {
-		for tags := 0; etherType == 0x8100 || etherType == 0x88a8; tags++ {
-			if tags == 2 || len(rest) < 4 {
-				return source, destination, "malformed"
-			}
-			etherType, rest = binary.BigEndian.Uint16(rest[2:]), rest[4:]
-		}
-	}
-	switch {
-	case etherType == 0x0800 && len(rest) >= 20 && rest[0]>>4 == 4 && rest[0]&15 >= 5:
-		source, _ = netip.AddrFromSlice(rest[12:16])
-		destination, _ = netip.AddrFromSlice(rest[16:20])
-	case etherType == 0x86dd && len(rest) >= 40 && rest[0]>>4 == 6:
-		source, _ = netip.AddrFromSlice(rest[8:24])
-		destination, _ = netip.AddrFromSlice(rest[24:40])
-	case etherType == 0x0800 || etherType == 0x86dd:
-		return source, destination, "malformed"
-	default:
-		return source, destination, "not ip"
-	}
-	return source.Unmap(), destination.Unmap(), "ip"
 }
 
 func twinLookup(addr netip.Addr, members []member) member {

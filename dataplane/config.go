@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/wgsteer/wgsteer/keymgr"
+	"github.com/wgsteer/wgsteer/steering"
 )
 
 // Policy says what happens to a packet between pods of different nodes that
@@ -68,6 +69,9 @@ type Config struct {
 	Backend Backend
 	// Devices to steer by name; default: found by themselves and followed.
 	Devices []string
+	// EncapsulationPorts are the UDP ports on which pod packets inside of VXLAN and
+	// Geneve are looked for; default: the usual ones.
+	EncapsulationPorts steering.EncapsulationPorts
 	// StateDir keeps the private key and the claims of peers; default
 	// "/var/lib/wgsteer".
 	StateDir string

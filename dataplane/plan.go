@@ -48,6 +48,8 @@ func makePlan(c Config, key wgkey.PrivateKey, f facts, nodes []keymgr.Node) plan
 		LocalNodeIPs:  p.self.NodeIPs,
 		ClusterCIDRs:  c.ClusterCIDRs,
 		Devices:       c.Devices,
+
+		EncapsulationPorts: c.EncapsulationPorts,
 	}
 	if f.tunnel.Index != 0 {
 		p.steering.Tunnel = steering.Tunnel{Index: f.tunnel.Index, Addresses: hostPrefixes(p.self.NodeIPs)}

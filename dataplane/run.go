@@ -83,7 +83,7 @@ func (r *reconciler) note(format string, args ...any) {
 func (r *reconciler) guard(ctx context.Context) error {
 	steer, err := steering.New(steering.Options{
 		BPFFS: r.config.BPFFS, Name: r.config.Interface,
-		Logger: r.log, ForceClsact: r.config.ForceClsact,
+		Logger: r.log, ForceClsact: r.config.ForceClsact, Now: r.config.Now,
 	})
 	if err != nil {
 		return err

@@ -133,6 +133,9 @@ func (c Config) validateTunnel() error {
 	default:
 		errs = append(errs, badField("backend", c.Backend, "userspace, kernel or auto"))
 	}
+	if err := c.EncapsulationPorts.Check(); err != nil {
+		errs = append(errs, badField("encapsulationPorts", fmt.Sprint(c.EncapsulationPorts.VXLAN, c.EncapsulationPorts.Geneve), "%v", err))
+	}
 	if c.Endpoint != (netip.AddrPort{}) {
 		_, err := keymgr.ParseEndpoint(c.Endpoint.String())
 		errs = append(errs, recordField("endpoint", c.Endpoint.String(), err))

@@ -70,6 +70,7 @@ func TestNewRefuses(t *testing.T) {
 		"slash in interface":       {func(c *dataplane.Config) { c.Interface = "wg/0" }, "interface: wg/0"},
 		"dot in interface":         {func(c *dataplane.Config) { c.Interface = "wg.0" }, "interface: wg.0: its pins' directory"},
 		"tunnel among devices":     {func(c *dataplane.Config) { c.Devices = []string{"wgsteer0"} }, "devices: wgsteer0: this is the tunnel device"},
+		"encapsulation ports":      {func(c *dataplane.Config) { c.EncapsulationPorts.Geneve = []uint16{4789} }, "encapsulationPorts: [] [4789]: encapsulation port 4789: either VXLAN or Geneve, not both"},
 		"bad node":                 {func(c *dataplane.Config) { c.Node = "../etc" }, "node: ../etc"},
 		"hidden node":              {func(c *dataplane.Config) { c.Node = ".a" }, "node: .a"},
 		"policy":                   {func(c *dataplane.Config) { c.Policy = "lax" }, "policy: lax: strict or permissive"},

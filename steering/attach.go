@@ -50,17 +50,17 @@ type attachment struct {
 	program string // one of bpf's names
 }
 
-// attachments are those on the devices to steer.
-func (s selection) attachments() []attachment {
-	var all []attachment
-	for _, t := range s.targets {
-		program := bpf.SteerProgEgressL3
-		if t.ethernet {
-			program = bpf.SteerProgEgressL2
-		}
-		all = append(all, attachment{hook{t.Index, false}, t.Name, program})
+// attachments are those on a device to steer. The egress comes first: until the
+// ingress is guarded too, plaintext may come in, but none leaves.
+func (t target) attachments() []attachment {
+	egress, ingress := bpf.SteerProgEgressL3, bpf.SteerProgIngressL3
+	if t.ethernet {
+		egress, ingress = bpf.SteerProgEgressL2, bpf.SteerProgIngressL2
 	}
-	return all
+	return []attachment{
+		{hook{t.Index, false}, t.Name, egress},
+		{hook{t.Index, true}, t.Name, ingress},
+	}
 }
 
 // tunnelAttachments are those on the tunnel device.

@@ -107,12 +107,14 @@ func checkDevices(o Options) []Finding {
 	}
 	sel := net.find(want)
 	found := judgeDevices(sel)
-	for _, at := range sel.attachments() {
-		ahead, err := foreignAhead(o, at.hook)
-		if err != nil {
-			found = append(found, failed("foreign-programs", err))
+	for _, t := range sel.targets {
+		for _, at := range t.attachments() {
+			ahead, err := foreignAhead(o, at.hook)
+			if err != nil {
+				found = append(found, failed("foreign-programs", err))
+			}
+			found = append(found, judgeForeign(at, ahead)...)
 		}
-		found = append(found, judgeForeign(at.name, ahead)...)
 	}
 	return found
 }

@@ -12,7 +12,8 @@
 // State (validate.go), the maps' contents (table.go), routes and addresses
 // (route.go), which devices to steer (device.go, reason.go) and what goes where
 // on them (attach.go). steering_linux.go brings the kernel there, in an order
-// in which plaintext has no way out at any moment.
+// in which plaintext has no way out at any moment. explain.go says, without
+// sending one, what would become of a packet.
 //
 // In the bpffs, under Options.BPFFS and the tunnel device's name, are
 //

@@ -90,13 +90,18 @@ func judgeDevices(sel selection) []Finding {
 
 // judgeForeign judges the programs of others that see a device's packets before
 // ours, first one first.
-func judgeForeign(device string, ahead []string) []Finding {
+func judgeForeign(at attachment, ahead []string) []Finding {
 	if len(ahead) == 0 {
 		return nil
 	}
+	not := "steered"
+	if at.ingress {
+		not = "guarded"
+	}
 	return []Finding{{
 		Name: "foreign-programs", Level: Warn,
-		Detail: fmt.Sprintf("on the egress of %s, ahead of ours: %s; what they redirect or accept is not steered", device, strings.Join(ahead, ", ")),
-		Mend:   "let them return TCX_NEXT (TC_ACT_UNSPEC), or attach after ours",
+		Detail: fmt.Sprintf("on the %s of %s, ahead of ours: %s; what they redirect or accept is not %s",
+			at.direction(), at.name, strings.Join(ahead, ", "), not),
+		Mend: "let them return TCX_NEXT (TC_ACT_UNSPEC), or attach after ours",
 	}}
 }

@@ -24,7 +24,8 @@ func TestJudge(t *testing.T) {
 		{"devices", judgeDevices(selection{targets: []target{{Device: Device{Name: "eth0", Reason: "default route"}}}}), OK, "eth0 (default route)"},
 		{"no device", judgeDevices(selection{}), Warn, "no device leads"},
 		{"unsteerable", judgeDevices(selection{targets: make([]target, 1), unsteerable: []Device{{Name: "mv0", Reason: "because"}}})[1:], Warn, "mv0 cannot be steered: because"},
-		{"foreign", judgeForeign("eth0", []string{"x", "y"}), Warn, "on the egress of eth0, ahead of ours: x, y"},
+		{"foreign", judgeForeign(attachment{name: "eth0"}, []string{"x", "y"}), Warn, "on the egress of eth0, ahead of ours: x, y; what they redirect or accept is not steered"},
+		{"foreign ingress", judgeForeign(attachment{hook: hook{2, true}, name: "eth0"}, []string{"x"}), Warn, "on the ingress of eth0, ahead of ours: x; what they redirect or accept is not guarded"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if len(test.got) != 1 {
@@ -39,7 +40,7 @@ func TestJudge(t *testing.T) {
 			}
 		})
 	}
-	if f := judgeForeign("eth0", nil); f != nil {
+	if f := judgeForeign(attachment{name: "eth0"}, nil); f != nil {
 		t.Errorf("nobody is ahead; got %+v", f)
 	}
 }

@@ -37,6 +37,7 @@ var (
 	unknownPod          = netip.MustParseAddr("10.244.9.9")
 	nodeAddr, nodeAddr6 = netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")
 	peerNode, peerNode6 = netip.MustParseAddr("192.0.2.2"), netip.MustParseAddr("2001:db8::2")
+	outside             = netip.MustParseAddr("192.0.2.77")
 )
 
 // guard is the node's state before its tunnel.
@@ -81,7 +82,7 @@ func newNode(t *testing.T) node {
 	addRoute(t, "0.0.0.0/0", "192.0.2.2")
 	addRoute(t, "::/0", "2001:db8::2")
 	inside(t, n.world, func() {
-		for _, a := range []string{"192.0.2.2/24", "2001:db8::2/64", "10.244.2.7/32", "10.244.9.9/32", "fd00:244:2::7/128"} {
+		for _, a := range []string{"192.0.2.2/24", "2001:db8::2/64", "192.0.2.77/32", "10.244.2.7/32", "10.244.9.9/32", "fd00:244:2::7/128"} {
 			addAddr(t, "eth0", a)
 		}
 		addRoute(t, "10.244.1.0/24", "192.0.2.1")

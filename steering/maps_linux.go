@@ -99,11 +99,7 @@ func (o *objects) shrink(names difference[uint32, string], prefixes difference[b
 }
 
 // set writes the settings if they are others.
-func (o *objects) set(strict bool, tunnel int) (int, error) {
-	want := bpf.SteerSettings{TunnelIfindex: uint32(tunnel)}
-	if strict {
-		want.Strict = 1
-	}
+func (o *objects) set(want bpf.SteerSettings) (int, error) {
 	var have bpf.SteerSettings
 	if err := o.Settings.Lookup(uint32(0), &have); err != nil {
 		return 0, fmt.Errorf("read the settings: %w", err)
@@ -139,7 +135,7 @@ func (o *objects) verdicts() ([]Verdict, error) {
 		if err := o.Verdicts.Lookup(outcome.Index(), &perCPU); err != nil {
 			return nil, fmt.Errorf("read the counter of %v %v %v: %w", outcome.Hook, outcome.Verdict, outcome.Reason, err)
 		}
-		v := Verdict{Hook: outcome.Hook.String(), Verdict: outcome.Verdict.String(), Reason: outcome.Reason.String()}
+		v := Verdict{Hook: outcome.Hook.String(), Verdict: outcome.Verdict.String(), Reason: outcome.Reason.String(), WouldDrop: outcome.WouldDrop()}
 		for _, c := range perCPU {
 			v.Packets += c.Packets
 			v.Bytes += c.Bytes

@@ -168,6 +168,8 @@ func (o *objects) program(name string) *ebpf.Program {
 	return map[string]*ebpf.Program{
 		bpf.SteerProgEgressL2:      o.EgressL2,
 		bpf.SteerProgEgressL3:      o.EgressL3,
+		bpf.SteerProgIngressL2:     o.IngressL2,
+		bpf.SteerProgIngressL3:     o.IngressL3,
 		bpf.SteerProgTunnelEgress:  o.TunnelEgress,
 		bpf.SteerProgTunnelIngress: o.TunnelIngress,
 	}[name]

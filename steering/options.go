@@ -42,6 +42,8 @@ type Options struct {
 	// VerifyEvery is how often Run compares what is with what should be when no
 	// event calls for it; default DefaultVerifyEvery.
 	VerifyEvery time.Duration
+	// Now is the clock; default: time.Now.
+	Now func() time.Time
 }
 
 // validated is o with its defaults, or what is wrong with it.
@@ -61,6 +63,9 @@ func (o Options) validated() (Options, error) {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
 	}
 	o.RouteProtocol = cmp.Or(o.RouteProtocol, DefaultRouteProtocol)
 	o.RouteTable = cmp.Or(o.RouteTable, DefaultRouteTable)

@@ -25,6 +25,8 @@ type State struct {
 	ClusterCIDRs []netip.Prefix
 	// Devices are the names of the devices to steer; empty: found by themselves.
 	Devices []string
+	// EncapsulationPorts are where pod packets inside of others are looked for.
+	EncapsulationPorts EncapsulationPorts
 }
 
 // Tunnel is the device that packets are steered into.
@@ -73,11 +75,13 @@ type Attachment struct {
 
 // Verdict is one counted outcome of the programs.
 type Verdict struct {
-	Hook    string `json:"hook"`             // "egress", "tunnel_egress", "tunnel_ingress"
+	Hook    string `json:"hook"`             // "egress", "ingress", "tunnel_egress", "tunnel_ingress"
 	Verdict string `json:"verdict"`          // "pass", "encrypt", "drop"
 	Reason  string `json:"reason,omitempty"` // the name of bpf's reason
 	Packets uint64 `json:"packets"`
 	Bytes   uint64 `json:"bytes"`
+	// WouldDrop is true of what passes only because the policy is permissive.
+	WouldDrop bool `json:"wouldDrop,omitempty"`
 }
 
 // PeerCounts is what was steered to one peer (tunnel egress) and came from it
@@ -96,6 +100,8 @@ type Status struct {
 	Tunnel   Attachment   `json:"tunnel"`
 	Verdicts []Verdict    `json:"verdicts"` // those above zero, in the order of hook and reason
 	Peers    []PeerCounts `json:"peers"`
+	// Plaintext is what strict would have dropped of them.
+	Plaintext Plaintext `json:"plaintext"`
 	// Unsteerable are devices that carry pod packets past the programs
 	// (macvlan, ipvlan, a bridge that holds both pods and the uplink), and why.
 	Unsteerable []Device `json:"unsteerable,omitempty"`

@@ -43,7 +43,8 @@ func (s *Steering) Status() Status {
 		return status
 	}
 	var errs [3]error
-	status.Verdicts, errs[0] = s.objects.verdicts()
+	status.Verdicts, errs[0] = s.look()
+	status.Plaintext = s.shown.Plaintext
 	names, err := s.objects.readNames()
 	errs[1] = err
 	status.Peers, errs[2] = s.objects.peerCounts(names)
@@ -52,6 +53,15 @@ func (s *Steering) Status() Status {
 		status.Failing = oneLine(err)
 	}
 	return status
+}
+
+// look reads the verdicts' counters, and remembers what of them is plaintext.
+func (s *Steering) look() ([]Verdict, error) {
+	verdicts, err := s.objects.verdicts()
+	if err == nil && s.state != nil {
+		s.shown.Plaintext = s.shown.Plaintext.next(s.state.Strict, verdicts, s.options.Now())
+	}
+	return verdicts, err
 }
 
 // oneLine is the text of an error that may be several.

@@ -138,7 +138,7 @@ func (s *Steering) converge() error {
 	if tunnel.Error != "" || tunnel.Index == 0 {
 		effective.Tunnel = Tunnel{}
 	}
-	errs = append(errs, s.wrote(s.objects.set(effective.Strict, effective.Tunnel.Index)))
+	errs = append(errs, s.wrote(s.objects.set(effective.settings())))
 	devices, wanted, err := s.uplinks(sel)
 	errs = append(errs, err)
 	if tunnel.MTU != 0 { // it exists
@@ -155,7 +155,8 @@ func (s *Steering) converge() error {
 	errs = append(errs, s.wrote(s.host.setRoutes(effective.routes())))
 	s.show(devices, tunnel, sel.unsteerable)
 	s.leaks = sel.leaks()
-	return errors.Join(errs...)
+	_, err = s.look()
+	return errors.Join(append(errs, err)...)
 }
 
 // grow brings what is new into the maps, and returns what takes away the rest.
@@ -221,11 +222,15 @@ func (s *Steering) uplinks(sel selection) ([]Attachment, map[hook]bool, error) {
 	var shown []Attachment
 	var errs []error
 	wanted := map[hook]bool{}
-	for i, at := range sel.attachments() {
-		wanted[at.hook] = true
-		a := Attachment{Device: sel.targets[i].Device}
-		if err := s.wrote(s.attacher.attach(at, s.objects.program(at.program))); err != nil {
-			a.Error = err.Error()
+	for _, t := range sel.targets {
+		a := Attachment{Device: t.Device}
+		var failed []error
+		for _, at := range t.attachments() {
+			wanted[at.hook] = true
+			failed = append(failed, s.wrote(s.attacher.attach(at, s.objects.program(at.program))))
+		}
+		if err := errors.Join(failed...); err != nil {
+			a.Error = oneLine(err)
 			errs = append(errs, err)
 		}
 		a.Mechanism = s.attacher.mechanism

@@ -6,9 +6,10 @@ import (
 	"net"
 	"net/netip"
 	"strings"
-
 	"testing"
 
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
@@ -18,7 +19,8 @@ import (
 )
 
 // byMechanism runs a test for each of the two ways to attach, with a node of its
-// own, in a process of its own.
+// own, in a process of its own. On a kernel without tcx the first is clsact too,
+// by steering's own choice.
 func byMechanism(t *testing.T, test func(t *testing.T, n node, o steering.Options)) {
 	if !privtest.Isolate(t) {
 		return
@@ -39,6 +41,16 @@ func byMechanism(t *testing.T, test func(t *testing.T, n node, o steering.Option
 		})
 	}
 }
+
+// hasTCX tells whether the kernel has tcx (Linux 6.6); older ones do not know the
+// query.
+func hasTCX() bool {
+	_, err := link.QueryPrograms(link.QueryOptions{Target: 1, Attach: ebpf.AttachTCXEgress})
+	return err == nil
+}
+
+// byClsact tells which mechanism the options lead to on this kernel.
+func byClsact(o steering.Options) bool { return o.ForceClsact || !hasTCX() }
 
 func TestPackets(t *testing.T) {
 	byMechanism(t, func(t *testing.T, n node, o steering.Options) {

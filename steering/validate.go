@@ -65,6 +65,7 @@ func (s State) checkOwn() []error {
 	for _, addr := range s.LocalNodeIPs {
 		errs = append(errs, s.checkNode("this node's address", addr))
 	}
+	errs = append(errs, s.EncapsulationPorts.Check())
 	if s.Tunnel.Index < 0 {
 		errs = append(errs, fmt.Errorf("tunnel device index %d is negative", s.Tunnel.Index))
 	}
@@ -177,6 +178,8 @@ func (s State) clone() *State {
 	s.LocalNodeIPs = slices.Clone(s.LocalNodeIPs)
 	s.ClusterCIDRs = slices.Clone(s.ClusterCIDRs)
 	s.Devices = slices.Clone(s.Devices)
+	s.EncapsulationPorts.VXLAN = slices.Clone(s.EncapsulationPorts.VXLAN)
+	s.EncapsulationPorts.Geneve = slices.Clone(s.EncapsulationPorts.Geneve)
 	s.Tunnel.Addresses = slices.Clone(s.Tunnel.Addresses)
 	s.Peers = slices.Clone(s.Peers)
 	for i := range s.Peers {

@@ -63,6 +63,12 @@ func TestValidate(t *testing.T) {
 		{"an invalid prefix", func(s *steering.State) { s.LocalPodCIDRs[0] = netip.Prefix{} }, "pod CIDR is not a valid prefix"},
 		{"a wide tunnel address", func(s *steering.State) { s.Tunnel.Addresses = prefixes("192.0.2.0/24") },
 			"tunnel address 192.0.2.0/24: want a single address"},
+		{"a ninth port", func(s *steering.State) { s.EncapsulationPorts.VXLAN = make([]uint16, 9) }, "9 ports for VXLAN and 1 for Geneve: there is room for 8 of each"},
+		{"port 0", func(s *steering.State) { s.EncapsulationPorts.Geneve = []uint16{6081, 0} }, "encapsulation port 0"},
+		{"one port for both", func(s *steering.State) { s.EncapsulationPorts.Geneve = []uint16{8472} }, "encapsulation port 8472: either VXLAN or Geneve"},
+		{"other ports", func(s *steering.State) {
+			s.EncapsulationPorts = steering.EncapsulationPorts{VXLAN: []uint16{1}, Geneve: []uint16{2}}
+		}, ""},
 		{"a negative index", func(s *steering.State) { s.Tunnel.Index = -1 }, "index -1 is negative"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

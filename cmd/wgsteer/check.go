@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -37,6 +38,8 @@ type checked struct {
 func newCheckCommand(env *env) *cobra.Command {
 	var file string
 	var wait time.Duration
+	var onWire bool
+	var seconds int
 	var out output
 	cmd := &cobra.Command{
 		Use:   "check",
@@ -49,10 +52,25 @@ mend what is not ok. It changes nothing.
 A peer is known when the source has its record. Towards each, a handshake is
 made: by the running daemon, or, if there is none, from the tunnel's own port.
 
-The exit code is 1 when anything fails.`,
-		Example: "  wgsteer check --config /etc/wgsteer/config.yaml",
-		Args:    cobra.NoArgs,
+With --wire it watches the uplinks of a running node for some seconds instead,
+and reports what is WireGuard and which pods' packets can be read, by pair; the
+daemon greets its peers meanwhile, so that handshakes without answer show. It
+sends probes of its own over each uplink, before and after: a capture that does
+not see them is blind. It needs CAP_NET_RAW.
+
+The exit code is 1 when anything fails; with --wire when there was plaintext, or
+when the capture was blind or lost packets.`,
+		Example: `  wgsteer check --config /etc/wgsteer/config.yaml
+  wgsteer check --wire --seconds 30
+  wgsteer check --wire -o json | jq '.plaintextPairs[] | {from, to, device, frames}'`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if onWire {
+				return runCheckWire(cmd.Context(), env, file, seconds, &out)
+			}
+			if cmd.Flags().Changed("seconds") {
+				return usageError{errors.New("--seconds says how long --wire watches; give both")}
+			}
 			if wait <= 0 || wait > maxWait {
 				return usageError{fmt.Errorf("--wait %s: a duration up to %s is needed", wait, maxWait)}
 			}
@@ -71,8 +89,37 @@ The exit code is 1 when anything fails.`,
 	}
 	configFlag(cmd, &file)
 	cmd.Flags().DurationVar(&wait, "wait", 5*time.Second, "how long to wait for peers")
+	cmd.Flags().BoolVar(&onWire, "wire", false, "watch the uplinks for plaintext of pods")
+	cmd.Flags().IntVar(&seconds, "seconds", 7, "how long --wire watches; a handshake may wait for 5")
 	out.addFlag(cmd)
 	return cmd
+}
+
+// maxWatch bounds --seconds: a slip of the finger should not watch for days.
+const maxWatch = 3600
+
+// runCheckWire is `check --wire`.
+func runCheckWire(ctx context.Context, env *env, file string, seconds int, out *output) error {
+	if seconds < 1 || seconds > maxWatch {
+		return usageError{fmt.Errorf("--seconds %d: a number from 1 to %d is needed", seconds, maxWatch)}
+	}
+	config, err := loadConfig(env, file)
+	if err != nil {
+		return err
+	}
+	done := env.waiting("watching the wire")
+	report, err := checkWire(ctx, config, time.Duration(seconds)*time.Second)
+	done()
+	if err != nil {
+		return err
+	}
+	if err := out.print(env.Stdout, report, func(w io.Writer) error { return report.table(w, env.colours()) }); err != nil {
+		return err
+	}
+	if !report.OK {
+		return errSilent
+	}
+	return nil
 }
 
 // check looks at everything; what needs a configuration takes defaults for

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/wgsteer/wgsteer/dataplane"
+	"github.com/wgsteer/wgsteer/steering"
 )
 
 const exampleFile = "../../deploy/wgsteer.example.yaml"
@@ -48,6 +49,8 @@ func TestExampleConfig(t *testing.T) {
 			Backend:      dataplane.Userspace,
 			StateDir:     "/var/lib/wgsteer",
 			BPFFS:        "/sys/fs/bpf/wgsteer",
+
+			EncapsulationPorts: steering.EncapsulationPorts{VXLAN: []uint16{4789, 8472}, Geneve: []uint16{6081}},
 		},
 		RunDir:    "/run/wgsteer",
 		Directory: "/etc/wgsteer/nodes",
@@ -138,7 +141,7 @@ func TestConfigErrors(t *testing.T) {
 		"twice":            {cluster + "node: a\nnode: b\n", `f:3: not YAML: mapping key "node" already defined at [2:1]`},
 		"no mapping":       {"- node\n", `f:1: fields and values are needed, such as "node: node-a", not a list`},
 		"two documents":    {cluster + "---\nnode: b\n", "f:3: a second YAML document; a configuration is one"},
-		"unknown field":    {cluster + "colour: blue\n", "f:2: colour: blue: unknown field; known are node, interface, listenPort, persistentKeepalive, mtu, clusterCIDRs, podCIDRs, nodeIPs, endpoint, policy, backend, devices, stateDir, runDir, bpffs, source, metrics, log"},
+		"unknown field":    {cluster + "colour: blue\n", "f:2: colour: blue: unknown field; known are node, interface, listenPort, persistentKeepalive, mtu, clusterCIDRs, podCIDRs, nodeIPs, endpoint, policy, backend, devices, encapsulationPorts, stateDir, runDir, bpffs, source, metrics, log"},
 		"misspelt field":   {cluster + "listen-port: 1\n", "f:2: listen-port: 1: unknown field; did you mean listenPort?"},
 		"singular":         {"clusterCIDR: [10.244.0.0/16]\n", "f:1: clusterCIDR: [10.244.0.0/16]: unknown field; did you mean clusterCIDRs?"},
 		"unknown inside":   {cluster + "log:\n  level: info\n  file: /x\n", "f:4: log.file: /x: unknown field; known are level, format"},
@@ -147,6 +150,10 @@ func TestConfigErrors(t *testing.T) {
 		"mapping for text": {cluster + "node: {name: a}\n", "f:2: node: {name: a}: a text is needed; put it in quotes, not a mapping"},
 		"number for text":  {cluster + "node: 7\n", "f:2: node: 7: a text is needed; put it in quotes, not a number"},
 		"text for number":  {cluster + "listenPort: many\n", "f:2: listenPort: many: a whole number from 1 to 65535 is needed, not a text"},
+		"a port of a list": {cluster + "encapsulationPorts: {vxlan: [4789, 0]}\n", "f:2: encapsulationPorts.vxlan: 0: a whole number from 1 to 65535 is needed"},
+		"a text for port":  {cluster + "encapsulationPorts: {geneve: [many]}\n", "f:2: encapsulationPorts.geneve: many: a whole number from 1 to 65535 is needed, not a text"},
+		"port for a list":  {cluster + "encapsulationPorts: {geneve: 6081}\n", "f:2: encapsulationPorts.geneve: 6081: a list is needed, such as [6081]"},
+		"a port for both":  {cluster + "encapsulationPorts:\n  geneve: [8472]\n", "f:2: encapsulationPorts: [] [8472]: encapsulation port 8472: either VXLAN or Geneve, not both"},
 		"port 0":           {cluster + "listenPort: 0\n", "f:2: listenPort: 0: a whole number from 1 to 65535 is needed"},
 		"port 70000":       {cluster + "listenPort: 70000\n", "f:2: listenPort: 70000: a whole number from 1 to 65535 is needed"},
 		"a huge number":    {cluster + "mtu: 18446744073709551615\n", "f:2: mtu: 18446744073709551615: a whole number from 0 to 65535 is needed"},
@@ -179,7 +186,7 @@ func TestConfigErrors(t *testing.T) {
 		"all at once": {"node: 7\nclusterCIDRs: [x]\nport: 1\nlog: {level: 3}\n", strings.Join([]string{
 			"f:1: node: 7: a text is needed; put it in quotes, not a number",
 			"f:2: clusterCIDRs: x: a prefix such as 10.244.0.0/16 or fd00:10:244::/48 is needed",
-			"f:3: port: 1: unknown field; known are node, interface, listenPort, persistentKeepalive, mtu, clusterCIDRs, podCIDRs, nodeIPs, endpoint, policy, backend, devices, stateDir, runDir, bpffs, source, metrics, log",
+			"f:3: port: 1: unknown field; known are node, interface, listenPort, persistentKeepalive, mtu, clusterCIDRs, podCIDRs, nodeIPs, endpoint, policy, backend, devices, encapsulationPorts, stateDir, runDir, bpffs, source, metrics, log",
 			"f:4: log.level: 3: debug, info, warn or error is needed, not a number",
 		}, "\n")},
 	} {

@@ -28,6 +28,28 @@ func scalar[T any](s *section, name, want string, parse func(string) (T, error))
 
 // list reads a field that is a list of such strings.
 func list[T any](s *section, name, want string, parse func(string) (T, error)) []T {
+	var values []T
+	for _, item := range s.items(name) {
+		if v, ok := value(s, name, item, want, parse); ok {
+			values = append(values, v)
+		}
+	}
+	return values
+}
+
+// ports reads a field that is a list of UDP ports.
+func (s *section) ports(name string) []uint16 {
+	var ports []uint16
+	for _, item := range s.items(name) {
+		if v, ok := s.number(name, item, 1, 65535); ok {
+			ports = append(ports, uint16(v))
+		}
+	}
+	return ports
+}
+
+// items are the elements of a list; none where it is absent or no list.
+func (s *section) items(name string) []ast.Node {
 	n := s.take(name)
 	if n == nil {
 		return nil
@@ -37,13 +59,7 @@ func list[T any](s *section, name, want string, parse func(string) (T, error)) [
 		s.doc.add(n, s.prefix+name, show(n), "a list is needed, such as ["+show(n)+"]")
 		return nil
 	}
-	var values []T
-	for _, item := range seq.Values {
-		if v, ok := value(s, name, item, want, parse); ok {
-			values = append(values, v)
-		}
-	}
-	return values
+	return seq.Values
 }
 
 func value[T any](s *section, name string, n ast.Node, want string, parse func(string) (T, error)) (v T, ok bool) {
@@ -72,11 +88,18 @@ func (s *section) integer(name string, low, high int) int {
 	if n == nil {
 		return 0
 	}
+	v, _ := s.number(name, n, low, high)
+	return v
+}
+
+// number is the value of n, a whole number from low to high; 0 and false where it
+// is none.
+func (s *section) number(name string, n ast.Node, low, high int) (int, bool) {
 	want := fmt.Sprintf("a whole number from %d to %d is needed", low, high)
 	i, ok := n.(*ast.IntegerNode)
 	if !ok {
 		s.doc.add(n, s.prefix+name, show(n), want+", not "+describe(n))
-		return 0
+		return 0, false
 	}
 	v := int64(math.MinInt64)
 	switch x := i.Value.(type) {
@@ -87,8 +110,8 @@ func (s *section) integer(name string, low, high int) int {
 	}
 	if v < int64(low) || v > int64(high) {
 		s.doc.add(n, s.prefix+name, show(n), want)
-		return 0
+		return 0, false
 	}
 	s.doc.lines[place{s.prefix + name, fmt.Sprint(v)}] = lineOf(n)
-	return int(v)
+	return int(v), true
 }

@@ -58,8 +58,21 @@ func (l lab) runCommand(name *string) *cobra.Command {
 		Long: `Run starts nodes and pods, lets every pair of nodes' pods talk while the wire
 between the nodes is captured, and stops all of it. It does so twice: first
 without wgsteer, a control that has to see plaintext; then with it, when every
-flow has to work with nothing but WireGuard on the wire.`,
+flow has to work with nothing but WireGuard on the wire.
+
+--cni chooses how pods are networked without wgsteer, as different CNIs do it:
+  bridge         pods on a bridge; a route to each other node's pods by its address
+  routes         a veth and a route for each pod, no bridge; between nodes the same
+  vxlan          pods on a bridge; other nodes' pods through a vxlan device
+  ipip           a route for each pod; other nodes' pods through ipip (IPv4) and sit
+                 (IPv6) devices, which the kernel has to have
+  default-route  pods on a bridge; no route to other nodes' pods but the default
+                 one, whose gateway knows them
+  plugin-bridge, plugin-ptp
+                 pods connected by the plugins bridge and ptp of Debian's package
+                 containernetworking-plugins; between nodes as bridge`,
 		Example: `  wgsteer lab run
+  wgsteer lab run --cni vxlan
   wgsteer lab run --nodes 5 --family 6 -o json
   wgsteer lab run --keep                 # and look around in it afterwards`,
 		Args: cobra.NoArgs,
@@ -120,7 +133,8 @@ func (l lab) execCommand(name *string) *cobra.Command {
 		Use:   "exec NODE|NODE/POD -- COMMAND [ARGUMENT...]",
 		Short: "Run a command in the network namespace of a node or a pod",
 		Long: `Exec runs a command in the network namespace of a node or a pod; everything else,
-files and processes, is this machine's. Its exit status is the command's.`,
+files and processes, is this machine's. Its exit status is the command's. In place
+of a node, "gateway" is the underlay's gateway: the world outside the cluster.`,
 		Example: `  wgsteer lab exec node-a -- ip route
   wgsteer lab exec node-a/pod-1 -- ping -c 3 10.244.2.2`,
 		Args: func(cmd *cobra.Command, args []string) error {

@@ -22,6 +22,8 @@ type labReport struct {
 	Steps []labStep `json:"steps"`
 	// Pods is the number of pods a node.
 	Pods int `json:"podsPerNode"`
+	// CNI is the kind of network that carries pods, as --cni names it.
+	CNI string `json:"cni"`
 	// Logs is the directory of the daemons' logs, where they were kept.
 	Logs string `json:"logs,omitempty"`
 	// Kept describes the lab if it was left running.

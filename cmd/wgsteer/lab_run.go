@@ -16,7 +16,7 @@ import (
 // errSilent where the output says already what failed.
 func (l lab) run(ctx context.Context, shape labShape, keep bool, out *output) error {
 	progress := l.progress()
-	r := labReport{Pods: shape.pods, Nodes: []labNode{}, Flows: []labFlow{}}
+	r := labReport{Pods: shape.pods, CNI: shape.cni, Nodes: []labNode{}, Flows: []labFlow{}}
 	if err := l.prove(ctx, progress, shape, keep, &r); err != nil {
 		r.Failures = append(r.Failures, oneLine(err.Error()))
 	}
@@ -76,7 +76,7 @@ func (l lab) lay(ctx context.Context, progress *labProgress, shape labShape) (*l
 		return nil, err
 	}
 	net, err := netlab.New(netlab.Options{
-		Run: shape.name, Nodes: shape.nodes, Pods: shape.pods, Families: shape.families, Reaper: reaper,
+		Run: shape.name, Nodes: shape.nodes, Pods: shape.pods, Families: shape.families, CNI: netlab.CNI(shape.cni), Reaper: reaper,
 	})
 	if err != nil {
 		return nil, usageError{err}
@@ -90,7 +90,7 @@ func (l lab) lay(ctx context.Context, progress *labProgress, shape labShape) (*l
 	if err != nil {
 		return nil, err
 	}
-	text := fmt.Sprintf("lay the network of %s with %s each", count(shape.nodes, "node"), count(shape.pods, "pod"))
+	text := fmt.Sprintf("lay a %s network of %s with %s each", shape.cni, count(shape.nodes, "node"), count(shape.pods, "pod"))
 	err = progress.step("network", text, func(*labCounter) error { return net.Up(ctx) })
 	if err != nil {
 		return nil, err

@@ -20,6 +20,7 @@ type labShape struct {
 	nodes    int
 	pods     int   // of each node
 	families []int // 4 and 6
+	cni      string
 }
 
 // labNames is netlab's rule; the names of interfaces and directories set it.
@@ -40,11 +41,26 @@ func (s labShape) validate() error {
 			return fmt.Errorf("--family %s: 4, 6 or 4,6 is needed", strings.Trim(fmt.Sprint(s.families), "[]"))
 		}
 	}
+	if !slices.Contains(netlab.CNIs(), netlab.CNI(s.cni)) {
+		return fmt.Errorf("--cni %q: one of %s is needed", s.cni, labCNIs())
+	}
+	if s.cni == string(netlab.IPIP) && !slices.Contains(s.families, 4) {
+		return fmt.Errorf("--cni %s --family 6: its outer packets are IPv4, so --family 4 or 4,6 is needed", s.cni)
+	}
 	return nil
+}
+
+func labCNIs() string {
+	var names []string
+	for _, c := range netlab.CNIs() {
+		names = append(names, string(c))
+	}
+	return strings.Join(names, ", ")
 }
 
 func (s *labShape) addFlags(cmd *cobra.Command) {
 	cmd.Flags().IntVar(&s.nodes, "nodes", 3, "how many nodes")
 	cmd.Flags().IntVar(&s.pods, "pods", 2, "how many pods a node")
 	cmd.Flags().IntSliceVar(&s.families, "family", []int{4, 6}, "IP versions of nodes and pods")
+	cmd.Flags().StringVar(&s.cni, "cni", string(netlab.Bridge), "the pods' network: "+labCNIs())
 }

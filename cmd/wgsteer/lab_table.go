@@ -48,7 +48,7 @@ func (t labTable) write(r labReport) error {
 }
 
 func (t labTable) nodes(b *strings.Builder, r labReport) {
-	fmt.Fprintf(b, "%s with %s each\n\n", paint(t.colour, bold, count(len(r.Nodes), "node")), count(r.Pods, "pod"))
+	fmt.Fprintf(b, "%s with %s each, CNI network %s\n\n", paint(t.colour, bold, count(len(r.Nodes), "node")), count(r.Pods, "pod"), r.CNI)
 	rows := [][]string{{"NODE", "BACKEND", "INTERFACE", "PUBLIC KEY"}}
 	for _, n := range r.Nodes {
 		rows = append(rows, []string{n.Name, n.Backend, n.Interface, n.PublicKey.String()})

@@ -28,6 +28,8 @@ func TestLabFlags(t *testing.T) {
 		"run --family 5":                "--family 5: 4, 6 or 4,6 is needed",
 		"run --family 4,4":              "--family 4 4: 4, 6 or 4,6 is needed",
 		"run --family=":                 `invalid argument "" for "--family"`,
+		"run --cni flannel":             `--cni "flannel": one of bridge, routes, vxlan, ipip, default-route, plugin-bridge, plugin-ptp is needed`,
+		"up --cni ipip --family 6":      "--cni ipip --family 6: its outer packets are IPv4",
 		"run --name Demo":               `--name "Demo": 1 to 8 lower-case letters and digits are needed`,
 		"run --name=":                   `--name ""`,
 		"up --name ../../etc":           `--name "../../etc"`,

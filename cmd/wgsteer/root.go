@@ -72,6 +72,7 @@ Exit codes: 0 it worked; 1 it failed, or what was asked about is not well;
 		newRunCommand(env),
 		newStatusCommand(env),
 		newCheckCommand(env),
+		newExplainCommand(env),
 		newKeysCommand(env),
 		newTeardownCommand(env),
 		newLabCommand(env),

@@ -62,10 +62,28 @@ func (t statusTable) node(b *strings.Builder, s statusReply) {
 		{"public key", orDash(keyText(s.PublicKey))},
 		{"endpoint", orDash(addrPortText(s.Endpoint))},
 		{"pods here", orDash(commas(s.PodCIDRs))},
-		{"policy", string(s.Policy)},
+		{"policy", t.policy(s.Status)},
 		{"steered", orDash(steered(s.Steering))},
 		{"daemon", fmt.Sprintf("%s, process %d, %s", s.Version, s.PID, s.Configuration.File)},
 	}, 2)
+}
+
+// calm is how long nothing must have passed in plaintext before strict is called
+// safe: rare flows need longer, as the documentation says.
+const calm = time.Hour
+
+// policy says of the permissive one what strict would have done.
+func (t statusTable) policy(s dataplane.Status) string {
+	p := s.Steering.Plaintext
+	if s.Policy != dataplane.Permissive || p.Since.IsZero() {
+		return string(s.Policy)
+	}
+	quiet, safe := t.now.Sub(p.Since), "safe"
+	if quiet < calm || s.State != dataplane.Ready { // what is not steered is not seen either
+		safe = "not yet safe"
+	}
+	return fmt.Sprintf("%s; %s to switch to strict: nothing would have been dropped since %s (%s)",
+		s.Policy, safe, p.Since.UTC().Format(time.RFC3339), age(quiet))
 }
 
 func (t statusTable) peers(b *strings.Builder, peers []dataplane.Peer) {
@@ -87,9 +105,19 @@ func (t statusTable) peers(b *strings.Builder, peers []dataplane.Peer) {
 	columns(b, rows, 4)
 }
 
-// drops are those of the programs and of the tunnel.
+// drops are those that strict would have made of what passed, and those of the
+// programs and of the tunnel.
 func (t statusTable) drops(b *strings.Builder, s dataplane.Status) {
-	rows := [][]string{{"DROPPED AT", "REASON", "PACKETS"}}
+	rows := [][]string{{"WOULD BE DROPPED AT", "REASON", "PACKETS"}}
+	for _, v := range s.Steering.Verdicts {
+		if v.WouldDrop && s.Policy == dataplane.Permissive {
+			rows = append(rows, []string{v.Hook, v.Reason, strconv.FormatUint(v.Packets, 10)})
+		}
+	}
+	if len(rows) > 1 {
+		columns(b, rows, 2)
+	}
+	rows = [][]string{{"DROPPED AT", "REASON", "PACKETS"}}
 	for _, v := range s.Steering.Verdicts {
 		if v.Verdict == "drop" {
 			rows = append(rows, []string{v.Hook, v.Reason, strconv.FormatUint(v.Packets, 10)})

@@ -69,6 +69,17 @@ func degraded() statusReply {
 	}
 }
 
+// permissive is a node where nothing has passed in plaintext for so long.
+func permissive(state dataplane.State, quiet time.Duration) statusReply {
+	s := degraded()
+	s.State, s.Policy = state, dataplane.Permissive
+	s.Steering.Verdicts = append(s.Steering.Verdicts,
+		steering.Verdict{Hook: "egress", Verdict: "pass", Reason: "not_pod_traffic", Packets: 5000},
+		steering.Verdict{Hook: "ingress", Verdict: "pass", Reason: "plaintext_in", Packets: 34, WouldDrop: true})
+	s.Steering.Plaintext = steering.Plaintext{Packets: 34, Since: noon.Add(-quiet)}
+	return s
+}
+
 func TestStatusTable(t *testing.T) {
 	for name, tt := range map[string]struct {
 		reply  statusReply
@@ -76,6 +87,9 @@ func TestStatusTable(t *testing.T) {
 	}{
 		"degraded": {degraded(), false},
 		"colour":   {degraded(), true},
+		"not safe": {permissive(dataplane.Degraded, 3*time.Hour), false},
+		"early":    {permissive(dataplane.Ready, 59*time.Minute), false},
+		"safe":     {permissive(dataplane.Ready, 3*time.Hour), false},
 		"starting": {statusReply{Version: "v0.1.0", PID: 4711, Status: dataplane.Status{
 			State: dataplane.Checking, Node: "node-a", Interface: "wgsteer0", Reasons: []string{"reading the key"},
 		}}, false},
@@ -85,7 +99,7 @@ func TestStatusTable(t *testing.T) {
 			if err := (statusTable{colour: tt.colour, now: noon}).write(&b, tt.reply); err != nil {
 				t.Fatal(err)
 			}
-			file := "testdata/status/" + name + ".txt"
+			file := "testdata/status/" + strings.ReplaceAll(name, " ", "-") + ".txt"
 			if *updateStatus {
 				if err := os.WriteFile(file, []byte(b.String()), 0o644); err != nil {
 					t.Fatal(err)

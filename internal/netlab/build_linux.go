@@ -64,7 +64,13 @@ func (l *Lab) buildBridge() error {
 	for _, p := range l.ofFamilies(underlay4, underlay6) {
 		own = append(own, netip.PrefixFrom(host(p, gatewayHost), p.Bits()))
 	}
-	return bringUp(br, own...)
+	if err := bringUp(br, own...); err != nil {
+		return err
+	}
+	if l.options.CNI != DefaultRoute {
+		return nil
+	}
+	return l.routeGateway(br)
 }
 
 // plugIn makes the veth between the underlay bridge and a node's eth0. The port
@@ -72,12 +78,9 @@ func (l *Lab) buildBridge() error {
 func (l *Lab) plugIn(n *Node) error { return addPort("br0", n.Name, n.Namespace, l.options.MTU) }
 
 func (l *Lab) buildNode(ctx context.Context, n *Node) error {
-	var onUnderlay, onPods []netip.Prefix
+	var onUnderlay []netip.Prefix
 	for i, p := range l.ofFamilies(underlay4, underlay6) {
 		onUnderlay = append(onUnderlay, netip.PrefixFrom(n.IPs[i], p.Bits()))
-	}
-	for _, p := range n.PodCIDRs {
-		onPods = append(onPods, netip.PrefixFrom(host(p, 1), p.Bits()))
 	}
 	eth0, err := netlink.LinkByName("eth0")
 	if err != nil {
@@ -86,87 +89,45 @@ func (l *Lab) buildNode(ctx context.Context, n *Node) error {
 	if err := bringUp(eth0, onUnderlay...); err != nil {
 		return err
 	}
-	cni := &netlink.Bridge{LinkAttrs: attrs("cni0", l.options.PodMTU)}
-	if err := netlink.LinkAdd(cni); err != nil {
-		return fmt.Errorf("add bridge cni0: %w", err)
-	}
-	if err := bringUp(cni, onPods...); err != nil {
-		return err
-	}
-	if err := l.routeNode(n, eth0); err != nil {
-		return err
-	}
-	for _, p := range n.Pods {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if err := l.makeNamespace(p.Namespace); err != nil {
-			return err
-		}
-		if err := addPort("cni0", "veth-"+p.Name, p.Namespace, l.options.PodMTU); err != nil {
-			return fmt.Errorf("connect %s: %w", p.Name, err)
-		}
-		if err := p.Do(func() error { return buildPod(p) }); err != nil {
-			return fmt.Errorf("build %s: %w", p.Name, err)
-		}
-	}
-	return nil
-}
-
-// routeNode gives a node its default route and a route to every other node's
-// pods, by that node's address: what a CNI calls host-gw.
-func (l *Lab) routeNode(n *Node, eth0 netlink.Link) error {
 	for _, p := range l.ofFamilies(underlay4, underlay6) {
-		if err := addRoute(eth0, netip.PrefixFrom(p.Addr(), 0).Masked(), host(p, gatewayHost)); err != nil {
+		if err := addRoute(eth0, everything(p), host(p, gatewayHost)); err != nil {
 			return err
 		}
 	}
-	for _, other := range l.Nodes {
-		if other == n {
-			continue
-		}
-		for i, cidr := range other.PodCIDRs {
-			if err := addRoute(eth0, cidr, other.IPs[i]); err != nil {
-				return err
-			}
-		}
+	if err := l.connect(n, eth0); err != nil {
+		return err
 	}
-	return nil
-}
-
-func buildPod(p *Pod) error {
-	eth0, err := netlink.LinkByName("eth0")
-	if err != nil {
-		return fmt.Errorf("find eth0: %w", err)
-	}
-	for i, cidr := range p.Node.PodCIDRs {
-		if err := bringUp(eth0, netip.PrefixFrom(p.IPs[i], cidr.Bits())); err != nil {
-			return err
-		}
-		if err := addRoute(eth0, netip.PrefixFrom(cidr.Addr(), 0).Masked(), host(cidr, 1)); err != nil {
-			return err
-		}
-	}
-	return nil
+	return l.buildPods(ctx, n)
 }
 
 // addPort adds a veth: one end a port of bridge here, the other eth0 there.
 func addPort(bridge, port string, there Namespace, mtu int) error {
-	fd, err := unix.Open(there.Path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return fmt.Errorf("open network namespace %s: %w", there.Path, err)
-	}
-	defer unix.Close(fd)
 	br, err := netlink.LinkByName(bridge)
 	if err != nil {
 		return fmt.Errorf("find bridge %s: %w", bridge, err)
 	}
-	veth := &netlink.Veth{LinkAttrs: attrs(port, mtu), PeerName: "eth0", PeerNamespace: netlink.NsFd(fd), PeerTxQLen: -1}
-	veth.MasterIndex = br.Attrs().Index
-	if err := netlink.LinkAdd(veth); err != nil {
-		return fmt.Errorf("add veth %s: %w", port, err)
+	veth, err := addVeth(port, there, mtu)
+	if err != nil {
+		return err
+	}
+	if err := netlink.LinkSetMaster(veth, br); err != nil {
+		return fmt.Errorf("make %s a port of %s: %w", port, bridge, err)
 	}
 	return bringUp(veth)
+}
+
+// addVeth adds a veth: one end here, the other eth0 there.
+func addVeth(name string, there Namespace, mtu int) (netlink.Link, error) {
+	fd, err := unix.Open(there.Path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open network namespace %s: %w", there.Path, err)
+	}
+	defer unix.Close(fd)
+	veth := &netlink.Veth{LinkAttrs: attrs(name, mtu), PeerName: "eth0", PeerNamespace: netlink.NsFd(fd), PeerTxQLen: -1}
+	if err := netlink.LinkAdd(veth); err != nil {
+		return nil, fmt.Errorf("add veth %s: %w", name, err)
+	}
+	return veth, nil
 }
 
 func attrs(name string, mtu int) netlink.LinkAttrs {
@@ -188,13 +149,25 @@ func bringUp(link netlink.Link, addrs ...netip.Prefix) error {
 	return nil
 }
 
+// addRoute adds a route by way of a neighbour on link; without one, to what is
+// on link itself.
 func addRoute(link netlink.Link, to netip.Prefix, via netip.Addr) error {
-	r := &netlink.Route{LinkIndex: link.Attrs().Index, Dst: ipNet(to), Gw: via.AsSlice()}
+	r := &netlink.Route{LinkIndex: link.Attrs().Index, Dst: ipNet(to)}
+	if via.IsValid() {
+		// The network of a tunnel device, or of a pod with a /32, does not contain
+		// its neighbours.
+		r.Gw, r.Flags = via.AsSlice(), int(netlink.FLAG_ONLINK)
+	} else {
+		r.Scope = netlink.SCOPE_LINK
+	}
 	if err := netlink.RouteAdd(r); err != nil {
 		return fmt.Errorf("add route %s via %s dev %s: %w", to, via, link.Attrs().Name, err)
 	}
 	return nil
 }
+
+// everything is the default route of p's family.
+func everything(p netip.Prefix) netip.Prefix { return netip.PrefixFrom(p.Addr(), 0).Masked() }
 
 func ipNet(p netip.Prefix) *net.IPNet {
 	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}

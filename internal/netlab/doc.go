@@ -1,13 +1,15 @@
 // Package netlab builds a small cluster out of network namespaces: nodes on a
-// bridged underlay, pods behind each node, plain host routes between them. It
-// moves real traffic between the pods (Flow) and watches the underlay (Capture).
+// bridged underlay, pods behind each node, and between the pods a network as one
+// of several kinds of CNI lays it (CNI). It moves real traffic between the pods
+// (Flow) and watches the underlay (Capture).
 //
 //	underlay namespace:  bridge br0, a port for each node, the default gateway
-//	node namespace:      eth0 on the underlay, bridge cni0 with the pods' veths
-//	pod namespace:       eth0 on the node's cni0, default route to it
+//	node namespace:      eth0 on the underlay; the pods' veths, on a bridge cni0
+//	                     or each by itself; a vxlan device and the like
+//	pod namespace:       eth0, its default route leads to the node
 //
-// It is called by tests, by `wgsteer lab` and by the benchmark. It knows nothing
-// of this module's other packages: what runs in a node is the caller's, by
+// It is called by tests, by `wgsteer lab` and by the benchmark. Of this
+// module it knows package wire alone: what runs in a node is the caller's, by
 // Command. Nothing of it touches the network of the host; it needs root.
 //
 // A lab leaves nothing behind. Down removes it; a reaper process does when its

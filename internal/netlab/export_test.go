@@ -10,9 +10,16 @@ import (
 // frame or two, so that it must lose some of a burst.
 func ShrinkBuffer(t *testing.T, c *Capture) {
 	t.Helper()
-	if err := c.control(func(fd int) error {
-		return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 1)
-	}); err != nil {
+	conn, err := c.socket.SyscallConn()
+	if err != nil {
 		t.Fatal(err)
 	}
+	if cerr := conn.Control(func(fd uintptr) {
+		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 1)
+	}); cerr != nil || err != nil {
+		t.Fatal(cerr, err)
+	}
 }
+
+// FindPlugin looks for a CNI plugin in directories.
+var FindPlugin = findPlugin

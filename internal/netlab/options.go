@@ -18,8 +18,8 @@ const (
 // WireGuard, 8 UDP, 40 IPv6.
 const TunnelOverhead = 80
 
-// Options says how big a lab is. Its zero value is two nodes with a pod each,
-// IPv4 and IPv6.
+// Options says how big a lab is, and of what kind. Its zero value is two nodes
+// with a pod each, IPv4 and IPv6, on a bridge.
 type Options struct {
 	// Run names the lab: 1 to 8 of a-z and 0-9; default: random. Two labs of one
 	// name cannot be up at once.
@@ -30,6 +30,8 @@ type Options struct {
 	Pods int `json:"pods"`
 	// Families are 4, 6 or both; default both.
 	Families []int `json:"families"`
+	// CNI is the pods' network; default Bridge.
+	CNI CNI `json:"cni"`
 	// MTU of the underlay in bytes; default 1500.
 	MTU int `json:"mtu"`
 	// PodMTU in bytes; default: MTU - TunnelOverhead, as a CNI is configured
@@ -52,6 +54,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	o.Nodes = orDefault(o.Nodes, 2)
 	o.Pods = orDefault(o.Pods, 1)
+	if o.CNI == "" {
+		o.CNI = Bridge
+	}
 	o.MTU = orDefault(o.MTU, 1500)
 	o.PodMTU = orDefault(o.PodMTU, o.MTU-TunnelOverhead)
 	if len(o.Families) == 0 {
@@ -72,15 +77,27 @@ func (o Options) withDefaults() (Options, error) {
 	case slices.ContainsFunc(o.Families, func(f int) bool { return f != 4 && f != 6 }):
 		return o, fmt.Errorf("families %v: want 4, 6 or both", o.Families)
 	}
+	if err := o.CNI.validate(o.Families); err != nil {
+		return o, err
+	}
+	return o, o.validateMTU()
+}
+
+func (o Options) validateMTU() error {
 	least := 576 // IPv4, RFC 791
 	if slices.Contains(o.Families, 6) {
 		least = 1280 // RFC 8200
 	}
 	// veth's limits are ETH_MIN_MTU and ETH_MAX_MTU.
-	if o.PodMTU < least || o.PodMTU > o.MTU || o.MTU > 65535 {
-		return o, fmt.Errorf("MTU %d, of pods %d: want %d <= pods' <= underlay's <= 65535", o.MTU, o.PodMTU, least)
+	over := o.CNI.overhead(o.Families)
+	switch {
+	case o.PodMTU < least || o.PodMTU > o.MTU || o.MTU > 65535:
+		return fmt.Errorf("MTU %d, of pods %d: want %d <= pods' <= underlay's <= 65535", o.MTU, o.PodMTU, least)
+	case o.PodMTU > o.MTU-over:
+		return fmt.Errorf("MTU %d, of pods %d: CNI network %s adds %d bytes to a pod's packet, so pods' can be %d at most",
+			o.MTU, o.PodMTU, o.CNI, over, o.MTU-over)
 	}
-	return o, nil
+	return nil
 }
 
 func orDefault(v, otherwise int) int {

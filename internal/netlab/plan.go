@@ -47,6 +47,8 @@ type Node struct {
 	RunDir    string
 	// BPFFS is a place for pins; its parent exists if the host has a bpffs.
 	BPFFS string
+
+	number int // among the lab's nodes, from 0
 }
 
 // Pod is a network namespace behind a node.
@@ -83,6 +85,7 @@ func (l *Lab) planNode(n int) *Node {
 	node := &Node{
 		Namespace: namespace(l.Run, name),
 		Name:      name,
+		number:    n,
 		Interface: "wg-" + l.Run + "-" + letter,
 		StateDir:  filepath.Join(l.Dir, name, "state"),
 		RunDir:    filepath.Join(l.Dir, name, "run"),
@@ -156,10 +159,10 @@ func namespace(run, name string) Namespace {
 
 func pinsDir(run string) string { return filepath.Join(bpffs, "wgsteer-lab-"+run) }
 
-// Endpoint is one end of a flow: a pod, or a node itself.
+// Endpoint is one end of a flow: a pod, a node itself, or the gateway.
 type Endpoint struct {
 	Namespace
-	Name string // "node-a" or "node-a/pod-1"
+	Name string // "node-a", "node-a/pod-1" or "gateway"
 	IPs  []netip.Addr
 }
 
@@ -173,8 +176,19 @@ func (e Endpoint) IP(of int) (netip.Addr, error) {
 	return netip.Addr{}, fmt.Errorf("%s has no IPv%d address", e.Name, of)
 }
 
-// Find looks up a node ("node-a") or a pod ("node-a/pod-1").
+// gateway is the name of the underlay's gateway, whose namespace is the underlay's.
+const gateway = "gateway"
+
+// Find looks up a node ("node-a"), a pod ("node-a/pod-1"), or the underlay's
+// gateway ("gateway"), which stands for the world outside the cluster.
 func (l *Lab) Find(name string) (Endpoint, error) {
+	if name == gateway {
+		outside := Endpoint{Namespace: l.underlay, Name: name}
+		for _, p := range l.ofFamilies(underlay4, underlay6) {
+			outside.IPs = append(outside.IPs, host(p, gatewayHost))
+		}
+		return outside, nil
+	}
 	for _, n := range l.Nodes {
 		if n.Name == name {
 			return Endpoint{Namespace: n.Namespace, Name: name, IPs: n.IPs}, nil
@@ -186,6 +200,6 @@ func (l *Lab) Find(name string) (Endpoint, error) {
 		}
 	}
 	last := l.Nodes[len(l.Nodes)-1]
-	return Endpoint{}, fmt.Errorf("no node or pod %q in lab %s; it has node-a to %s, each with pod-1 to pod-%d (as in %s)",
+	return Endpoint{}, fmt.Errorf("no node or pod %q in lab %s; it has gateway, node-a to %s, each with pod-1 to pod-%d (as in %s)",
 		name, l.Run, last.Name, l.options.Pods, last.Pods[0].FullName())
 }

@@ -31,6 +31,12 @@ func TestOptionsAreValidated(t *testing.T) {
 		{netlab.Options{MTU: 1300}, "MTU 1300, of pods 1220: want 1280"},
 		{netlab.Options{MTU: 70000}, "65535"},
 		{netlab.Options{MTU: 1500, PodMTU: 1501}, "1501"},
+		{netlab.Options{CNI: netlab.VXLAN, Families: []int{6}}, ""},
+		{netlab.Options{CNI: netlab.VXLAN, PodMTU: 1450}, ""},
+		{netlab.Options{CNI: netlab.VXLAN, PodMTU: 1451}, "vxlan adds 50 bytes to a pod's packet, so pods' can be 1450 at most"},
+		{netlab.Options{CNI: netlab.IPIP, PodMTU: 1481}, "1480 at most"},
+		{netlab.Options{CNI: netlab.IPIP, Families: []int{6}}, "family 4 is needed"},
+		{netlab.Options{CNI: "flannel"}, `CNI network "flannel": want one of bridge, routes, vxlan, ipip, default-route, plugin-bridge, plugin-ptp`},
 	} {
 		_, err := netlab.New(tc.options)
 		if tc.want == "" && err != nil {
@@ -123,7 +129,7 @@ func TestRandomNamesDiffer(t *testing.T) {
 
 func TestFind(t *testing.T) {
 	lab := planned(t, netlab.Options{Run: "x", Nodes: 2, Pods: 2, Families: []int{6}})
-	for name, want := range map[string]string{"node-b": "2001:db8:0:1::2", "node-a/pod-2": "fd00:10:244:1::3"} {
+	for name, want := range map[string]string{"node-b": "2001:db8:0:1::2", "node-a/pod-2": "fd00:10:244:1::3", "gateway": "2001:db8:0:1::fe"} {
 		e, err := lab.Find(name)
 		if err != nil {
 			t.Fatal(err)
@@ -136,7 +142,7 @@ func TestFind(t *testing.T) {
 		}
 	}
 	_, err := lab.Find("pod-1")
-	if want := `no node or pod "pod-1" in lab x; it has node-a to node-b, each with pod-1 to pod-2 (as in node-b/pod-1)`; err == nil || err.Error() != want {
+	if want := `no node or pod "pod-1" in lab x; it has gateway, node-a to node-b, each with pod-1 to pod-2 (as in node-b/pod-1)`; err == nil || err.Error() != want {
 		t.Errorf("Find says %v, want %s", err, want)
 	}
 }

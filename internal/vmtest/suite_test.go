@@ -1,0 +1,212 @@
+package vmtest_test
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"regexp"
+	"testing"
+	"time"
+
+	"github.com/wgsteer/wgsteer/internal/privtest"
+	"github.com/wgsteer/wgsteer/internal/vmtest"
+)
+
+// Machines take minutes in software emulation, so they are asked for.
+var (
+	vm      = flag.Bool("vm", false, "run the other packages' tests in virtual machines")
+	vmRun   = flag.String("vm.run", "", "of the tests inside, run those that match alone")
+	vmCover = flag.String("vm.cover", "", "an existing directory for coverage profiles")
+)
+
+const module = "../.."
+
+// kernels are the oldest that is supported, which has clsact alone, and one that
+// has everything.
+var kernels = []struct {
+	pkg   string
+	lacks *regexp.Regexp // the tests that may be skipped, because it has no tcx or no USO; nil none
+}{
+	{"linux-image-cloud-amd64", regexp.MustCompile(`^Test(TaggedUplink|TaggedPacketInTunnel|OnDevices|OtherMechanism|ReadGSO)\b`)},
+	{"linux-image-6.12-cloud-amd64", nil},
+}
+
+// packages are those that meet the kernel. Of their tests, skip leaves out what
+// tells how fast the machine is.
+var packages = []struct{ path, skip string }{
+	{"bpf", ""},
+	{"steering", ""},
+	{"tunnel", ""},
+	{"tunnel/tundev", ""},
+	{"tunnel/udpbind", ""},
+	{"tunnel/userspace", "^TestReadsAreWhole$"}, // a reader that is slow lets TCP send little at a time
+	{"dataplane", ""},
+}
+
+// devices are the modules of all kinds of device and hook that tests make.
+var devices = []string{
+	"veth", "bridge", "dummy", "bonding", "8021q", "macvlan", "ipvlan", "wireguard",
+	"vxlan", "geneve", "ipip", "sit", "ip_gre", "ip6_gre", "ip6_tunnel",
+	"sch_ingress", "cls_bpf", "act_bpf", "sch_netem",
+	"nf_tables", "nft_ct", "nft_nat", "nft_masq", "nft_chain_nat", "nft_reject_inet",
+}
+
+// TestPackages runs the tests of packages that meet the kernel, on each kernel.
+func TestPackages(t *testing.T) {
+	needMachines(t)
+	var paths []string
+	for _, p := range packages {
+		paths = append(paths, p.path)
+	}
+	built := build(t, paths)
+	for _, kernel := range kernels {
+		t.Run(kernel.pkg, func(t *testing.T) {
+			m := machine(t, built, kernel.pkg)
+			var commands []vmtest.Command
+			for _, p := range packages {
+				commands = append(commands, testCommand(t, m, built, p.path, p.skip))
+			}
+			report := run(t, m, commands)
+			t.Logf("%s was up after %v", report.Release, report.Boot.Round(10*time.Millisecond))
+			for i, r := range report.Results {
+				t.Run(packages[i].path, func(t *testing.T) {
+					judge(t, r, kernel.lacks)
+					keepProfile(t, r, kernel.pkg+"-"+path.Base(packages[i].path)+".cover")
+				})
+			}
+		})
+	}
+}
+
+const profile = "/tmp/cover" // in the guest
+
+// testCommand puts a package's tests into a machine, beside the package's files
+// as go test has them, and runs them.
+func testCommand(t *testing.T, m vmtest.Machine, built, pkg, skip string) vmtest.Command {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(module, pkg, "*.*"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no files in %s: %v", pkg, err)
+	}
+	dir := path.Join("/src", pkg)
+	for _, f := range files {
+		m.Files[path.Join(dir, filepath.Base(f))] = f
+	}
+	binary := path.Base(pkg) + ".test"
+	m.Files[path.Join(dir, binary)] = filepath.Join(built, binary)
+	c := vmtest.Command{
+		Args: []string{path.Join(dir, binary), "-test.v", "-test.timeout=9m", "-test.run=" + *vmRun, "-test.skip=" + skip},
+		Env:  []string{"REQUIRE_PRIVILEGED=1"}, Dir: dir, Timeout: 10 * time.Minute,
+	}
+	if *vmCover != "" {
+		c.Args = append(c.Args, "-test.coverprofile="+profile)
+		c.Collect = []string{profile}
+	}
+	return c
+}
+
+var (
+	passed  = regexp.MustCompile(`(?m)^PASS$`)
+	ended   = regexp.MustCompile(`(?m)^--- (PASS|FAIL|SKIP): `)
+	skipped = regexp.MustCompile(`(?m)^\s*--- SKIP: (.*)$`)
+)
+
+// judge fails where the tests inside did, or skipped what the kernel has.
+func judge(t *testing.T, r vmtest.Result, lacks *regexp.Regexp) {
+	t.Helper()
+	if r.Exit != 0 || r.Problem != "" || !passed.Match(r.Output) {
+		t.Fatalf("exit status %d, %s\n%s", r.Exit, r.Problem, r.Output)
+	}
+	for _, s := range skipped.FindAllSubmatch(r.Output, -1) {
+		if lacks != nil && lacks.Match(s[1]) {
+			t.Logf("skipped %s", s[1])
+		} else {
+			t.Errorf("skipped %s\n%s", s[1], r.Output)
+		}
+	}
+	t.Logf("%d tests in %v", len(ended.FindAll(r.Output, -1)), r.Took.Round(10*time.Millisecond))
+}
+
+func keepProfile(t *testing.T, r vmtest.Result, name string) {
+	t.Helper()
+	if *vmCover == "" {
+		return
+	}
+	text := r.Files[profile]
+	if !bytes.HasPrefix(text, []byte("mode: ")) {
+		t.Fatalf("no coverage profile: %q", text)
+	}
+	if err := os.WriteFile(filepath.Join(*vmCover, name), text, 0o666); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// needMachines skips a test that needs them, or says why there can be none.
+func needMachines(t *testing.T) {
+	t.Helper()
+	if !*vm {
+		t.Skip("machines are made with -vm alone, as make test-vm gives it")
+	}
+	if err := vmtest.Missing(); err != nil {
+		privtest.Missing(t, err.Error())
+	}
+}
+
+// build builds the guest program and the tests of packages, static.
+func build(t *testing.T, packages []string) string {
+	t.Helper()
+	dir := t.TempDir()
+	builds := [][]string{{"build", "-o", dir + "/", "./internal/vmtest/guest"}}
+	if len(packages) > 0 {
+		tests := []string{"test", "-c", "-ldflags=-s -w", "-o", dir + "/"}
+		if *vmCover != "" {
+			tests = append(tests, "-coverpkg=./...")
+		}
+		for _, p := range packages {
+			tests = append(tests, "./"+p)
+		}
+		builds = append(builds, tests)
+	}
+	for _, args := range builds {
+		cmd := exec.Command("go", args...)
+		cmd.Dir = module
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("go %v: %v\n%s", args, err, out)
+		}
+	}
+	return dir
+}
+
+// machine is one with everything that the tests call.
+func machine(t *testing.T, built, kernel string) vmtest.Machine {
+	t.Helper()
+	cache, err := vmtest.Cache()
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := vmtest.FindKernel(cache, kernel)
+	if err != nil {
+		privtest.Missing(t, err.Error())
+	}
+	return vmtest.Machine{
+		Kernel: k, Guest: filepath.Join(built, "guest"), Files: map[string]string{},
+		Tools: []string{"sh", "ip", "wg", "nft", "unshare", "mount", "mkdir"}, Modules: devices, Load: []string{"tun"},
+	}
+}
+
+// run boots a machine and fails the test where it does not come to its end.
+func run(t *testing.T, m vmtest.Machine, commands []vmtest.Command) vmtest.Report {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
+	defer cancel()
+	report, err := m.Run(ctx, commands)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return report
+}

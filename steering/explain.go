@@ -1,0 +1,171 @@
+package steering
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/wgsteer/wgsteer/bpf"
+)
+
+// scene is all that an explanation is made of.
+type scene struct {
+	contents
+	strict bool
+	index  int    // of the tunnel device, as the settings say; 0: none
+	tunnel device // as it is; zero: it is not there
+	route  Route
+	out    device // that the route leads to
+	// steered are the devices that have our programs at egress and at ingress,
+	// and how: "tcx" or "clsact".
+	egress, ingress map[string]string
+	ours            []ownedRoute
+}
+
+// ownedRoute is one of our routes: into the tunnel, or unreachable.
+type ownedRoute struct {
+	match       netip.Prefix
+	unreachable bool
+}
+
+// explain is pure. The addresses are of one family.
+func (s scene) explain(source, destination netip.Addr) Explanation {
+	from, to := s.end(source), s.end(destination)
+	e := Explanation{
+		Source: from.End, Destination: to.End, Strict: s.strict, Route: s.route, Device: s.route.Device, MTU: s.out.mtu,
+		Direction: "out", Steps: []Step{}, Layers: []Layer{},
+	}
+	here := to.class == bpf.ClassLocalPod || to.class == bpf.ClassLocalNode
+	local := from.class == bpf.ClassLocalPod || from.class == bpf.ClassLocalNode
+	switch {
+	case here && !local && s.delivers():
+		e.Direction, e.Peer = "in", from.Peer
+		s.in(&e, from.class, to.class)
+		return e
+	case s.route.Type == "local" || here && s.delivers():
+		e.Direction = "here"
+		e.settle("pass", "local", "it stays on this node and meets none of the programs")
+		return e
+	}
+	e.Peer = to.Peer
+	_, reason := decideOut(from.class, to.class, bpf.VerdictDrop)
+	covered := reason != bpf.ReasonNotPodTraffic
+	s.outwards(&e, from.class, to.class, covered)
+	if covered {
+		e.Layers = s.layers(destination)
+	}
+	if reason == bpf.ReasonToRemoteNode {
+		e.Notes = append(e.Notes, "where the CNI gives such packets the node's own address (masquerade), they are the node's traffic by the time they leave, and pass in plaintext")
+	}
+	return e
+}
+
+// delivers says whether the route leads to something on this node: neither into
+// the tunnel nor out by a steered device.
+func (s scene) delivers() bool {
+	return s.route.Type == "local" ||
+		s.route.Type == "unicast" && s.out.index != s.tunnel.index && s.egress[s.out.name] == ""
+}
+
+// outwards follows a packet that leaves.
+func (s scene) outwards(e *Explanation, from, to bpf.Class, covered bool) {
+	switch {
+	case s.route.Type != "unicast":
+		e.settle("drop", "no_route", fmt.Sprintf("the kernel refuses it before any program: the route is %q", s.route.Type))
+		return
+	case s.tunnel.index != 0 && s.out.index == s.tunnel.index:
+		e.step(bpf.HookTunnelEgress, s.tunnel.name, from, to, s)
+		return
+	case s.egress[s.out.name] == "":
+		e.Plaintext = covered
+		e.settle("pass", "not_steered", s.out.name+" has none of the programs on its egress, so the packet goes there as it is")
+		return
+	}
+	switch e.step(bpf.HookEgress, s.out.name, from, to, s) {
+	case bpf.VerdictPass:
+		e.Plaintext = covered
+	case bpf.VerdictEncrypt:
+		if !s.redirects() {
+			e.settle("drop", bpf.ReasonNoTunnel.String(), "it is redirected to the tunnel device, which is gone: the kernel drops it")
+			return
+		}
+		e.Device, e.MTU = s.tunnel.name, s.tunnel.mtu
+		e.step(bpf.HookTunnelEgress, s.tunnel.name, from, to, s)
+	}
+}
+
+// in tells of a packet for this node: what it meets in plaintext, and then, where
+// a peer would encrypt it, what it meets as it comes out of the tunnel.
+func (s scene) in(e *Explanation, from, to bpf.Class) {
+	_, reason := decide(bpf.HookIngress, from, to, s.strict, true)
+	covered := reason == bpf.ReasonPlaintextIn
+	if uplinks := slices.Sorted(maps.Keys(s.ingress)); len(uplinks) > 0 {
+		verdict := e.step(bpf.HookIngress, strings.Join(uplinks, ", "), from, to, s)
+		e.Plaintext = covered && verdict == bpf.VerdictPass
+	} else {
+		e.settle("pass", "not_steered", "no device has one of the programs on its ingress, so it comes in as it is")
+		e.Plaintext = covered
+	}
+	if covered && e.Peer != "" && s.redirects() {
+		e.Plaintext, e.Device, e.MTU = false, s.tunnel.name, s.tunnel.mtu
+		e.step(bpf.HookTunnelIngress, s.tunnel.name, from, to, s)
+		e.Why = "out of the tunnel: " + e.Why
+		e.Notes = append(e.Notes, fmt.Sprintf("%s encrypts it; the step at ingress is for one that comes in plaintext", e.Peer))
+	}
+}
+
+// redirects says whether there is a device where the programs redirect to.
+func (s scene) redirects() bool { return s.index != 0 && s.tunnel.index == s.index }
+
+// step adds what a program does, which becomes the verdict.
+func (e *Explanation) step(hook bpf.Hook, device string, from, to bpf.Class, s scene) bpf.Verdict {
+	verdict, reason := decide(hook, from, to, s.strict, s.index != 0)
+	e.Steps = append(e.Steps, Step{hook.String(), device, verdict.String(), reason.String(), reason.Doc()})
+	e.settle(verdict.String(), reason.String(), reason.Doc())
+	return verdict
+}
+
+func (e *Explanation) settle(verdict, reason, why string) {
+	e.Verdict, e.Reason, e.Why = verdict, reason, why
+}
+
+// layers are what would catch a packet to an address, each by itself.
+func (s scene) layers(to netip.Addr) []Layer {
+	program := Layer{Name: "program", Detail: "no program on the egress of the route's device"}
+	if how := s.egress[s.out.name]; how != "" && s.route.Type == "unicast" {
+		program.There, program.Detail = true, how+" on the egress of "+s.out.name
+	}
+	tunnel := Layer{Name: "tunnel_route", Detail: "no route of ours into the tunnel for it"}
+	unreachable := Layer{Name: "unreachable_route", Detail: "no unreachable route of ours for it"}
+	for _, r := range s.ours {
+		at := &tunnel
+		if r.unreachable {
+			at = &unreachable
+		}
+		if r.match.Contains(to) {
+			at.There, at.Detail = true, r.match.String()
+		}
+	}
+	return []Layer{program, tunnel, unreachable}
+}
+
+// classed is an End with its class.
+type classed struct {
+	End
+	class bpf.Class
+}
+
+// end looks an address up: the longest prefix counts, as in the programs' trie.
+func (s scene) end(addr netip.Addr) classed {
+	found := classed{End: End{Address: addr}}
+	for key, value := range s.prefixes {
+		p := key.Prefix()
+		if p.Contains(addr) && (!found.Prefix.IsValid() || p.Bits() > found.Prefix.Bits()) {
+			found.Prefix, found.class, found.Peer = p, bpf.Class(value.Class), s.names[value.Peer]
+		}
+	}
+	found.Class, found.Meaning = found.class.String(), found.class.Doc()
+	return found
+}

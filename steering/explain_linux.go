@@ -1,0 +1,151 @@
+package steering
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"github.com/vishvananda/netlink"
+
+	"github.com/wgsteer/wgsteer/bpf"
+)
+
+// ErrNotPinned says that there is no data plane, running or dead, to explain.
+var ErrNotPinned = errors.New("nothing is pinned")
+
+// Explain says what becomes of a packet from one address to another, here and
+// now. It reads the pins, so the process that made them need not live, and
+// changes nothing.
+func Explain(options Options, source, destination netip.Addr) (Explanation, error) {
+	o, err := options.validated()
+	if err != nil {
+		return Explanation{}, err
+	}
+	source, destination = source.Unmap(), destination.Unmap()
+	if source.Is4() != destination.Is4() {
+		return Explanation{}, fmt.Errorf("%v and %v are not of one family", source, destination)
+	}
+	s, err := o.readPins()
+	if err != nil {
+		return Explanation{}, err
+	}
+	if err := s.readDevices(o); err != nil {
+		return Explanation{}, err
+	}
+	if err := s.readRoutes(o, source, destination); err != nil {
+		return Explanation{}, err
+	}
+	return s.explain(source, destination), nil
+}
+
+// readPins reads the maps.
+func (o Options) readPins() (scene, error) {
+	var s scene
+	var settings bpf.SteerSettings
+	for name, read := range map[string]func(*ebpf.Map) error{
+		bpf.SteerMapPrefixes: func(m *ebpf.Map) (err error) {
+			s.prefixes, err = readMap[bpf.SteerPrefixKey, bpf.SteerPrefix](m)
+			return err
+		},
+		bpf.SteerMapPeerNames: func(m *ebpf.Map) error {
+			values, err := readMap[uint32, bpf.SteerPeerName](m)
+			s.names = make(map[uint32]string, len(values))
+			for id, v := range values {
+				s.names[id] = v.String()
+			}
+			return err
+		},
+		bpf.SteerMapSettings: func(m *ebpf.Map) error { return m.Lookup(uint32(0), &settings) },
+	} {
+		path := filepath.Join(o.pins(), "maps", name)
+		m, err := ebpf.LoadPinnedMap(path, &ebpf.LoadPinOptions{ReadOnly: true})
+		if errors.Is(err, fs.ErrNotExist) {
+			return s, fmt.Errorf("%w under %s: no data plane has run for %s; `wgsteer run` starts one", ErrNotPinned, o.pins(), o.Name)
+		}
+		if err == nil {
+			err = errors.Join(read(m), m.Close())
+		}
+		if err != nil {
+			return s, fmt.Errorf("read pinned map %s (this needs root): %w", path, err)
+		}
+	}
+	s.strict, s.index = settings.Strict != 0, int(settings.TunnelIfindex)
+	return s, nil
+}
+
+// readDevices finds the tunnel device and where our programs are.
+func (s *scene) readDevices(o Options) error {
+	n, err := readNetwork(o.RouteProtocol)
+	if err != nil {
+		return err
+	}
+	s.egress, s.ingress = map[string]string{}, map[string]string{}
+	for _, d := range n.devices {
+		if d.name == o.Name {
+			s.tunnel = d
+			continue
+		}
+		for _, h := range []hook{{d.index, false}, {d.index, true}} {
+			how, err := o.attachedBy(h)
+			if err != nil {
+				return err
+			}
+			switch {
+			case how == "":
+			case h.ingress:
+				s.ingress[d.name] = how
+			default:
+				s.egress[d.name] = how
+			}
+		}
+	}
+	return nil
+}
+
+// attachedBy is the mechanism by which one of our programs is at a hook; "" if
+// none is.
+func (o Options) attachedBy(h hook) (string, error) {
+	attached, err := linkHolds(filepath.Join(o.pins(), "links", h.pin()), h)
+	if err != nil {
+		return "", err
+	}
+	if attached {
+		return mechanismTCX, nil
+	}
+	filters, err := deviceFilters(h.device, h.parent())
+	if err != nil {
+		return "", err
+	}
+	if slices.ContainsFunc(filters, func(f netlink.Filter) bool {
+		b, ok := f.(*netlink.BpfFilter)
+		return ok && strings.HasPrefix(b.Name, filterOwner(o.Name))
+	}) {
+		return mechanismClsact, nil
+	}
+	return "", nil
+}
+
+// linkHolds says whether a pinned link is at its hook: one that was detached, or
+// whose device is gone, stays pinned.
+func linkHolds(path string, h hook) (bool, error) {
+	l, err := link.LoadPinnedLink(path, nil)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("open pinned link %s: %w", path, err)
+	}
+	defer l.Close()
+	info, err := l.Info()
+	if err != nil {
+		return false, fmt.Errorf("ask for pinned link %s: %w", path, err)
+	}
+	tcx := info.TCX()
+	return tcx != nil && int(tcx.Ifindex) == h.device, nil
+}

@@ -1,0 +1,116 @@
+package steering
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// explained is a node with one peer.
+var explained = State{
+	LocalPodCIDRs: cidrs("10.244.1.0/24", "fd00:244:1::/64"),
+	LocalNodeIPs:  addrs("192.0.2.1", "2001:db8::1"),
+	ClusterCIDRs:  cidrs("10.244.0.0/16", "fd00:244::/32"),
+	Peers: []Peer{{Name: "node-b", PodCIDRs: cidrs("10.244.2.0/24", "fd00:244:2::/64"),
+		NodeIPs: addrs("192.0.2.2", "2001:db8::2"), Endpoint: netip.MustParseAddr("192.0.2.2")}},
+}
+
+func TestExplain(t *testing.T) {
+	const pod, peerPod, unknownPod, node, peerNode, world = "10.244.1.5", "10.244.2.7", "10.244.9.9", "192.0.2.1", "192.0.2.2", "198.51.100.7"
+	eth0 := device{index: 2, name: "eth0", mtu: 1500}
+	cni0 := device{index: 3, name: "cni0", mtu: 1420}
+	eth1 := device{index: 4, name: "eth1", mtu: 9000} // not steered
+	wgs0 := device{index: 9, name: "wgs0", mtu: 1420}
+	by := func(d device) func(*scene) {
+		return func(s *scene) { s.route, s.out = Route{Type: "unicast", Device: d.name}, d }
+	}
+	refused := func(kind string) func(*scene) {
+		return func(s *scene) { s.route, s.out = Route{Type: kind}, device{} }
+	}
+	toHere := func(s *scene) { s.route = Route{Type: "local", Device: "lo"} }
+	permissive := func(s *scene) { s.strict = false }
+	dead := func(s *scene) { s.tunnel = device{} }
+	guarding := func(s *scene) { s.tunnel, s.index = device{}, 0 }
+	other := func(s *scene) { s.tunnel.index = 10 }
+	bare := func(s *scene) { s.ingress = nil }
+	for _, tc := range []struct {
+		name     string
+		from, to string
+		change   []func(*scene)
+		want     string // direction: hook@device verdict reason ...: verdict reason device peer [plaintext]
+	}{
+		{"redirected", pod, peerPod, []func(*scene){by(eth0)}, "out: egress@eth0 encrypt to_remote_pod, tunnel_egress@wgs0 encrypt to_remote_pod: encrypt to_remote_pod wgs0/1420 node-b"},
+		{"routed", pod, peerPod, []func(*scene){by(wgs0)}, "out: tunnel_egress@wgs0 encrypt to_remote_pod: encrypt to_remote_pod wgs0/1420 node-b"},
+		{"to a node", pod, peerNode, []func(*scene){by(eth0)}, "out: egress@eth0 encrypt to_remote_node, tunnel_egress@wgs0 encrypt to_remote_node: encrypt to_remote_node wgs0/1420 node-b"},
+		{"between nodes", node, peerNode, []func(*scene){by(eth0)}, "out: egress@eth0 pass not_pod_traffic: pass not_pod_traffic eth0/1500 node-b"},
+		{"to the world", pod, world, []func(*scene){by(eth0)}, "out: egress@eth0 pass not_pod_traffic: pass not_pod_traffic eth0/1500 "},
+		{"to an unknown pod", pod, unknownPod, []func(*scene){by(eth0)}, "out: egress@eth0 drop unknown_peer: drop unknown_peer eth0/1500 "},
+		{"the same, permissive", pod, unknownPod, []func(*scene){by(eth0), permissive}, "out: egress@eth0 pass unknown_peer: pass unknown_peer eth0/1500  plaintext"},
+		{"by a device without programs", pod, peerPod, []func(*scene){by(eth1)}, "out: : pass not_steered eth1/9000 node-b plaintext"},
+		{"to the world by it", pod, world, []func(*scene){by(eth1)}, "out: : pass not_steered eth1/9000 "},
+		{"the daemon is dead", pod, peerPod, []func(*scene){by(eth0), dead}, "out: egress@eth0 encrypt to_remote_pod: drop no_tunnel eth0/1500 node-b"},
+		{"its device is another one", pod, peerPod, []func(*scene){by(eth0), other}, "out: egress@eth0 encrypt to_remote_pod: drop no_tunnel eth0/1500 node-b"},
+		{"guarding", pod, peerPod, []func(*scene){by(eth0), guarding}, "out: egress@eth0 drop no_tunnel: drop no_tunnel eth0/1500 node-b"},
+		{"unreachable", pod, peerPod, []func(*scene){refused("unreachable")}, "out: : drop no_route /0 node-b"},
+		{"foreign source", world, peerPod, []func(*scene){by(eth0)}, "out: egress@eth0 drop foreign_source: drop foreign_source eth0/1500 node-b"},
+		{"a local pod out there", pod, "10.244.1.6", []func(*scene){by(eth0)}, "out: egress@eth0 drop misrouted: drop misrouted eth0/1500 "},
+
+		{"pods here", pod, "10.244.1.6", []func(*scene){by(cni0)}, "here: : pass local cni0/1420 "},
+		{"to this node", pod, node, []func(*scene){toHere}, "here: : pass local lo/0 "},
+		{"from a peer's pod", peerPod, pod, []func(*scene){by(cni0)}, "in: ingress@eth0 drop plaintext_in, tunnel_ingress@wgs0 pass to_local: pass to_local wgs0/1420 node-b"},
+		{"the same to this node", peerPod, node, []func(*scene){toHere}, "in: ingress@eth0 drop plaintext_in, tunnel_ingress@wgs0 pass to_local: pass to_local wgs0/1420 node-b"},
+		{"from it while the daemon is dead", peerPod, pod, []func(*scene){by(cni0), dead}, "in: ingress@eth0 drop plaintext_in: drop plaintext_in cni0/1420 node-b"},
+		{"from an unknown pod", unknownPod, pod, []func(*scene){by(cni0)}, "in: ingress@eth0 drop plaintext_in: drop plaintext_in cni0/1420 "},
+		{"the same, permissive", unknownPod, pod, []func(*scene){by(cni0), permissive}, "in: ingress@eth0 pass plaintext_in: pass plaintext_in cni0/1420  plaintext"},
+		{"the same, no program", unknownPod, pod, []func(*scene){by(cni0), bare}, "in: : pass not_steered cni0/1420  plaintext"},
+		{"from a peer's node", peerNode, pod, []func(*scene){by(cni0)}, "in: ingress@eth0 drop plaintext_in, tunnel_ingress@wgs0 pass to_local: pass to_local wgs0/1420 node-b"},
+		{"from a peer's node to this one", peerNode, node, []func(*scene){toHere}, "in: ingress@eth0 pass not_pod_traffic: pass not_pod_traffic lo/0 node-b"},
+		{"from the world", world, pod, []func(*scene){by(cni0)}, "in: ingress@eth0 pass not_pod_traffic: pass not_pod_traffic cni0/1420 "},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s := scene{contents: explained.table(nil), strict: true, index: 9, tunnel: wgs0,
+				egress: map[string]string{"eth0": "tcx"}, ingress: map[string]string{"eth0": "tcx"}}
+			for _, change := range tc.change {
+				change(&s)
+			}
+			got := brief(s.explain(netip.MustParseAddr(tc.from), netip.MustParseAddr(tc.to)))
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("explanation (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// brief is an explanation in a line.
+func brief(e Explanation) string {
+	var steps []string
+	for _, s := range e.Steps {
+		steps = append(steps, s.Hook+"@"+s.Device+" "+s.Verdict+" "+s.Reason)
+	}
+	device := fmt.Sprintf("%s/%d", e.Device, e.MTU)
+	text := e.Direction + ": " + strings.Join(steps, ", ") + ": " + e.Verdict + " " + e.Reason + " " + device + " " + e.Peer
+	if e.Plaintext {
+		text += " plaintext"
+	}
+	return text
+}
+
+func TestExplainLayers(t *testing.T) {
+	eth0 := device{index: 2, name: "eth0", mtu: 1500}
+	s := scene{contents: explained.table(nil), strict: true, route: Route{Type: "unicast", Device: "eth0"}, out: eth0,
+		egress: map[string]string{"eth0": "clsact"},
+		ours:   []ownedRoute{{cidrs("10.244.2.0/24")[0], false}, {cidrs("10.244.0.0/16")[0], true}, {cidrs("10.244.8.0/24")[0], false}}}
+	for to, want := range map[string][]Layer{
+		"10.244.2.7": {{"program", true, "clsact on the egress of eth0"}, {"tunnel_route", true, "10.244.2.0/24"}, {"unreachable_route", true, "10.244.0.0/16"}},
+		"10.244.9.9": {{"program", true, "clsact on the egress of eth0"}, {"tunnel_route", false, "no route of ours into the tunnel for it"}, {"unreachable_route", true, "10.244.0.0/16"}},
+		"192.0.2.9":  {},
+	} {
+		e := s.explain(netip.MustParseAddr("10.244.1.5"), netip.MustParseAddr(to))
+		if diff := cmp.Diff(want, e.Layers); diff != "" {
+			t.Errorf("layers to %s (-want +got):\n%s", to, diff)
+		}
+	}
+}
