@@ -35,7 +35,7 @@ test:
 ## test-vm: the tests of what meets the kernel, on other kernels, in virtual machines (no root, no KVM)
 test-vm:
 	@scripts/setup vm
-	PATH=$$PATH:/usr/sbin:/sbin REQUIRE_PRIVILEGED=1 $(GO) test -count=1 -timeout 40m -v ./internal/vmtest -vm
+	PATH=$$PATH:/usr/sbin:/sbin REQUIRE_PRIVILEGED=1 $(GO) test -count=1 -timeout 80m -v ./internal/vmtest -vm
 
 ## generate: what is generated, from its sources
 generate:

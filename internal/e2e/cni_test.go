@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"slices"
@@ -54,12 +55,47 @@ func TestNetworks(t *testing.T) {
 	}
 }
 
-// needs skips a test where a network cannot be laid: the kernel has no devices
-// of that kind, or the plugins are not installed.
+// TestUplinks: the nodes' addresses on another device than a plain one, which is
+// then where a pod's packet leaves; over an overlay, too.
+func TestUplinks(t *testing.T) {
+	for _, uplink := range []netlab.Uplink{netlab.UplinkBridge, netlab.UplinkBond, netlab.UplinkVLAN} {
+		for cni, devices := range map[netlab.CNI][]string{
+			netlab.Bridge: {uplink.Device()},
+			netlab.VXLAN:  {uplink.Device(), "vxlan1"},
+		} {
+			t.Run(fmt.Sprintf("%s %s", uplink, cni), func(t *testing.T) {
+				options := netlab.Options{CNI: cni, Uplink: uplink}
+				needsLab(t, options)
+				c := upWith(t, plain, options)
+				w := c.encrypted(func() { c.mustFlow(append(c.Flows(), nodeFlows(c.Lab)...)...) })
+				if w.WireGuard.Frames == 0 {
+					t.Errorf("nothing went through the tunnel: %+v", w)
+				}
+				for _, n := range c.Nodes {
+					s := c.status(n.Name).Steering
+					if got := steered(t, s); !slices.Equal(got, devices) {
+						t.Errorf("%s steers %v, want %v", n.Name, got, devices)
+					}
+					noDrops(t, n.Name, s)
+				}
+			})
+		}
+	}
+}
+
+// needs skips a test where a CNI network cannot be laid.
 func needs(t *testing.T, cni netlab.CNI) {
 	t.Helper()
+	needsLab(t, netlab.Options{CNI: cni})
+}
+
+// needsLab skips a test where a lab cannot be laid: the kernel has no devices of
+// some kind, or the plugins are not installed.
+func needsLab(t *testing.T, o netlab.Options) {
+	t.Helper()
 	privtest.Root(t)
-	lab, err := netlab.New(netlab.Options{CNI: cni, Nodes: 1, Reaper: []string{os.Args[0], reap}})
+	o.Nodes, o.Reaper = 1, []string{os.Args[0], reap}
+	lab, err := netlab.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}

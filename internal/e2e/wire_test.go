@@ -11,6 +11,7 @@ import (
 
 	"github.com/wgsteer/wgsteer/dataplane"
 	"github.com/wgsteer/wgsteer/internal/netlab"
+	"github.com/wgsteer/wgsteer/internal/privtest"
 )
 
 // wireReport is what these tests read of `check --wire -o json`.
@@ -67,14 +68,14 @@ func (c *cluster) checkWire(name, seconds string, fn func()) (r wireReport) {
 func TestCheckWire(t *testing.T) {
 	c := upWith(t, plain, netlab.Options{Pods: 1})
 	// Nothing to send, nor a handshake to make yet, is no failure.
-	if r := c.checkWire("node-a", "3", func() {}); !r.OK {
+	if r := c.checkWire("node-a", "2", func() {}); !r.OK {
 		t.Errorf("idle: %+v", r)
 	}
 	var flows []netlab.Flow
 	for _, family := range c.Families {
 		flows = append(flows, netlab.Flow{From: "node-a/pod-1", To: "node-b/pod-1", Protocol: netlab.UDP, Family: family})
 	}
-	r := c.checkWire("node-a", "3", func() { c.mustFlow(flows...) })
+	r := c.checkWire("node-a", "2", func() { c.mustFlow(flows...) })
 	if !r.OK || r.Plaintext.Frames != 0 || r.WireGuard.Frames == 0 || r.Lost != 0 || len(r.Warnings) > 0 {
 		t.Errorf("encrypted: %+v", r)
 	}
@@ -85,8 +86,14 @@ func TestCheckWire(t *testing.T) {
 		t.Errorf("peers %+v", r.Peers)
 	}
 
-	// The uplink is not among the devices to steer, and the policy lets pass.
+	setpriv := privtest.Tool(t, "setpriv")
 	n := c.node("node-a")
+	out, err := n.Command(t.Context(), setpriv, "--bounding-set=-net_raw", "--inh-caps=-net_raw", plain, "check", "--wire", "--config", c.config(n)).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "this needs CAP_NET_RAW: run as root") {
+		t.Errorf("without CAP_NET_RAW: %v, %s", err, out)
+	}
+
+	// The uplink is not among the devices to steer, and the policy lets pass.
 	text, err := os.ReadFile(c.config(n))
 	if err != nil {
 		t.Fatal(err)
@@ -113,7 +120,7 @@ func TestCheckWire(t *testing.T) {
 	}
 	defer conn.Close()
 	leak := func() { _, _ = conn.Write([]byte("in plaintext")) } // an ICMP error of an earlier one may be its result
-	r = c.checkWire("node-a", "3", leak)
+	r = c.checkWire("node-a", "2", leak)
 	if r.OK || r.Plaintext.Frames == 0 || len(r.PlaintextPairs) == 0 || !strings.Contains(strings.Join(r.Failures, "\n"), "could be read on the wire") {
 		t.Fatalf("the leak was not found: %+v", r)
 	}
@@ -124,7 +131,7 @@ func TestCheckWire(t *testing.T) {
 		t.Errorf("it does not say that eth0 is not steered: %+v", r)
 	}
 	// The other node sees it come in.
-	r = c.checkWire("node-b", "3", leak)
+	r = c.checkWire("node-b", "2", leak)
 	if r.OK || len(r.PlaintextPairs) == 0 || r.PlaintextPairs[0].Direction != "in" {
 		t.Errorf("node-b does not see it arrive: %+v", r)
 	}

@@ -64,13 +64,23 @@ func (l *Lab) buildBridge() error {
 	for _, p := range l.ofFamilies(underlay4, underlay6) {
 		own = append(own, netip.PrefixFrom(host(p, gatewayHost), p.Bits()))
 	}
-	if err := bringUp(br, own...); err != nil {
+	var gateway netlink.Link = br
+	if l.options.Uplink == UplinkVLAN {
+		if err := bringUp(br); err != nil {
+			return err
+		}
+		var err error
+		if gateway, err = l.tagged(br); err != nil {
+			return err
+		}
+	}
+	if err := bringUp(gateway, own...); err != nil {
 		return err
 	}
 	if l.options.CNI != DefaultRoute {
 		return nil
 	}
-	return l.routeGateway(br)
+	return l.routeGateway(gateway)
 }
 
 // plugIn makes the veth between the underlay bridge and a node's eth0. The port
@@ -82,19 +92,19 @@ func (l *Lab) buildNode(ctx context.Context, n *Node) error {
 	for i, p := range l.ofFamilies(underlay4, underlay6) {
 		onUnderlay = append(onUnderlay, netip.PrefixFrom(n.IPs[i], p.Bits()))
 	}
-	eth0, err := netlink.LinkByName("eth0")
+	uplink, err := l.buildUplink()
 	if err != nil {
-		return fmt.Errorf("find eth0: %w", err)
+		return err
 	}
-	if err := bringUp(eth0, onUnderlay...); err != nil {
+	if err := bringUp(uplink, onUnderlay...); err != nil {
 		return err
 	}
 	for _, p := range l.ofFamilies(underlay4, underlay6) {
-		if err := addRoute(eth0, everything(p), host(p, gatewayHost)); err != nil {
+		if err := addRoute(uplink, everything(p), host(p, gatewayHost)); err != nil {
 			return err
 		}
 	}
-	if err := l.connect(n, eth0); err != nil {
+	if err := l.connect(n, uplink); err != nil {
 		return err
 	}
 	return l.buildPods(ctx, n)

@@ -66,6 +66,22 @@ func (c CNI) plugin() string {
 	return ""
 }
 
+// Uplink says what of a node carries its addresses on the underlay.
+type Uplink string
+
+// The uplinks.
+const (
+	UplinkPlain  Uplink = ""       // eth0
+	UplinkBridge Uplink = "bridge" // a bridge br-ex, with eth0 as port
+	UplinkBond   Uplink = "bond"   // a bond bond0 of eth0 alone
+	UplinkVLAN   Uplink = "vlan"   // eth0.100: all frames on the underlay are tagged
+)
+
+// Device is the name of the uplink's device.
+func (u Uplink) Device() string {
+	return map[Uplink]string{UplinkPlain: "eth0", UplinkBridge: "br-ex", UplinkBond: "bond0", UplinkVLAN: "eth0.100"}[u]
+}
+
 func (c CNI) validate(families []int) error {
 	if !slices.Contains(CNIs(), c) {
 		var names []string

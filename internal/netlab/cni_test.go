@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -31,7 +32,11 @@ func TestNetworks(t *testing.T) {
 		netlab.PluginPTP:    {eth0, "192.0.2.2", bare},
 	} {
 		t.Run(string(cni), func(t *testing.T) {
-			lab := upOn(t, cni)
+			unsupported := ""
+			if cni == netlab.IPIP {
+				unsupported = "this kernel has no ipip devices, by which the CNI network ipip reaches other nodes' pods: load the kernel module for them"
+			}
+			lab := upOr(t, unsupported, netlab.Options{CNI: cni})
 			a := lab.Nodes[0]
 			for i, ip := range lab.Nodes[1].Pods[0].IPs {
 				device, gateway := routeTo(t, a.Namespace, ip)
@@ -51,18 +56,39 @@ func TestNetworks(t *testing.T) {
 	}
 }
 
-// upOn brings up a lab on a network. Where the kernel lacks it, the test is that
-// the error says so.
-func upOn(t *testing.T, cni netlab.CNI) *netlab.Lab {
+// TestUplinks lays each uplink and proves that it carries the nodes' traffic.
+func TestUplinks(t *testing.T) {
+	for uplink, unsupported := range map[netlab.Uplink]string{
+		netlab.UplinkBridge: "",
+		netlab.UplinkBond:   "add bond0: this kernel has no bond devices, which the uplink bond is",
+		netlab.UplinkVLAN:   "this kernel has no vlan devices, which the uplink vlan is",
+	} {
+		t.Run(string(uplink), func(t *testing.T) {
+			lab := upOr(t, unsupported, netlab.Options{Uplink: uplink})
+			for _, ip := range slices.Concat(lab.Nodes[1].IPs, lab.Nodes[1].Pods[0].IPs) {
+				if device, _ := routeTo(t, lab.Nodes[0].Namespace, ip); device != uplink.Device() {
+					t.Errorf("the way to %s is %s, want %s", ip, device, uplink.Device())
+				}
+			}
+			if w := captured(t, lab, lab.Flows()); w.PlaintextPod.Frames == 0 {
+				t.Errorf("the capture does not see the pods: %+v", w)
+			}
+		})
+	}
+}
+
+// upOr brings up a lab. Where the kernel cannot, the test is that the error wants
+// what it says; "": any kernel can.
+func upOr(t *testing.T, want string, o netlab.Options) *netlab.Lab {
 	t.Helper()
 	privtest.Root(t)
-	lab, err := netlab.New(netlab.Options{CNI: cni, Pods: 2, Reaper: reaper()})
+	o.Pods, o.Reaper = 2, reaper()
+	lab, err := netlab.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	err = lab.Up(t.Context())
-	if cni == netlab.IPIP && errors.Is(err, errors.ErrUnsupported) {
-		const want = "this kernel has no ipip devices, by which the CNI network ipip reaches other nodes' pods: load the kernel module ipip"
+	if want != "" && errors.Is(err, errors.ErrUnsupported) {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("error %q, want %q in it", err, want)
 		}

@@ -11,17 +11,17 @@ import (
 )
 
 // connect gives a node, in which it is called, the way to the other nodes' pods.
-func (l *Lab) connect(n *Node, eth0 netlink.Link) error {
+func (l *Lab) connect(n *Node, uplink netlink.Link) error {
 	switch l.options.CNI {
 	case DefaultRoute:
 		return nil // the gateway knows: routeGateway
 	case VXLAN:
-		return l.connectVXLAN(n, eth0)
+		return l.connectVXLAN(n, uplink)
 	case IPIP:
 		return l.connectIPIP(n)
 	}
 	return l.eachRemoteCIDR(n, func(other *Node, i int) error {
-		return addRoute(eth0, other.PodCIDRs[i], other.IPs[i])
+		return addRoute(uplink, other.PodCIDRs[i], other.IPs[i])
 	})
 }
 
@@ -42,12 +42,12 @@ func (l *Lab) eachRemoteCIDR(n *Node, fn func(other *Node, i int) error) error {
 
 // routeGateway tells the underlay's gateway where pods are. It is called in the
 // underlay's namespace.
-func (l *Lab) routeGateway(br0 netlink.Link) error {
+func (l *Lab) routeGateway(at netlink.Link) error {
 	// Else it would tell pods of the shorter way, in packets that quote theirs.
-	if err := sysctls([2]string{"ipv4/conf/all/send_redirects", "0"}, [2]string{"ipv4/conf/br0/send_redirects", "0"}); err != nil {
+	if err := sysctls([2]string{"ipv4/conf/all/send_redirects", "0"}, [2]string{"ipv4/conf/" + at.Attrs().Name + "/send_redirects", "0"}); err != nil {
 		return err
 	}
-	return l.eachRemoteCIDR(nil, func(n *Node, i int) error { return addRoute(br0, n.PodCIDRs[i], n.IPs[i]) })
+	return l.eachRemoteCIDR(nil, func(n *Node, i int) error { return addRoute(at, n.PodCIDRs[i], n.IPs[i]) })
 }
 
 // The VXLAN network is laid as flannel does: one device, whose neighbours and
@@ -58,11 +58,11 @@ const (
 	vxlanPort = 8472 // Linux's own default, from before there was a standard
 )
 
-func (l *Lab) connectVXLAN(n *Node, eth0 netlink.Link) error {
+func (l *Lab) connectVXLAN(n *Node, uplink netlink.Link) error {
 	vxlan := &netlink.Vxlan{
 		LinkAttrs:    attrs(vxlanName, l.options.MTU-VXLAN.overhead(l.Families)),
 		VxlanId:      vxlanID,
-		VtepDevIndex: eth0.Attrs().Index,
+		VtepDevIndex: uplink.Attrs().Index,
 		SrcAddr:      n.IPs[0].AsSlice(),
 		Port:         vxlanPort,
 	}
@@ -134,17 +134,20 @@ func (l *Lab) connectIPIP(n *Node) error {
 	})
 }
 
-// addTunnel adds a device that not every kernel has. Its error is
-// errors.ErrUnsupported where this one has not.
 func addTunnel(link netlink.Link, of CNI) error {
+	return addKind(link, fmt.Sprintf("by which the CNI network %s reaches other nodes' pods", of))
+}
+
+// addKind adds a device of a kind that not every kernel has. Its error is
+// errors.ErrUnsupported where this one has not; whom says for whom it is.
+func addKind(link netlink.Link, whom string) error {
 	err := netlink.LinkAdd(link)
-	kind := link.Type()
+	name, kind := link.Attrs().Name, link.Type()
 	if errors.Is(err, errors.ErrUnsupported) {
-		return fmt.Errorf("add %s: this kernel has no %s devices, by which the CNI network %s reaches other nodes' pods: load the kernel module %s, or choose another network (%w)",
-			link.Attrs().Name, kind, of, kind, err)
+		return fmt.Errorf("add %s: this kernel has no %s devices, %s: load the kernel module for them, or choose another (%w)", name, kind, whom, err)
 	}
 	if err != nil {
-		return fmt.Errorf("add %s device %s: %w", kind, link.Attrs().Name, err)
+		return fmt.Errorf("add %s device %s: %w", kind, name, err)
 	}
 	return nil
 }

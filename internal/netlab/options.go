@@ -32,6 +32,8 @@ type Options struct {
 	Families []int `json:"families"`
 	// CNI is the pods' network; default Bridge.
 	CNI CNI `json:"cni"`
+	// Uplink is the nodes' device on the underlay; default UplinkPlain.
+	Uplink Uplink `json:"uplink,omitempty"`
 	// MTU of the underlay in bytes; default 1500.
 	MTU int `json:"mtu"`
 	// PodMTU in bytes; default: MTU - TunnelOverhead, as a CNI is configured
@@ -79,6 +81,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if err := o.CNI.validate(o.Families); err != nil {
 		return o, err
+	}
+	if o.Uplink.Device() == "" {
+		return o, fmt.Errorf("uplink %q: want bridge, bond, vlan, or none of them", o.Uplink)
 	}
 	return o, o.validateMTU()
 }

@@ -36,6 +36,8 @@ func TestOptionsAreValidated(t *testing.T) {
 		{netlab.Options{CNI: netlab.VXLAN, PodMTU: 1451}, "vxlan adds 50 bytes to a pod's packet, so pods' can be 1450 at most"},
 		{netlab.Options{CNI: netlab.IPIP, PodMTU: 1481}, "1480 at most"},
 		{netlab.Options{CNI: netlab.IPIP, Families: []int{6}}, "family 4 is needed"},
+		{netlab.Options{Uplink: netlab.UplinkBond}, ""},
+		{netlab.Options{Uplink: "team"}, `uplink "team"`},
 		{netlab.Options{CNI: "flannel"}, `CNI network "flannel": want one of bridge, routes, vxlan, ipip, default-route, plugin-bridge, plugin-ptp`},
 	} {
 		_, err := netlab.New(tc.options)

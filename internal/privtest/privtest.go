@@ -91,8 +91,9 @@ func Isolate(t *testing.T) bool {
 	}
 	args := []string{"-test.run=^" + regexp.QuoteMeta(t.Name()) + "$", "-test.v", "-test.count=1"}
 	for _, a := range os.Args[1:] {
-		// What shapes the run goes along; what writes files or selects does not.
-		if strings.HasPrefix(a, "-test.timeout=") || strings.HasPrefix(a, "-test.short") {
+		// What shapes the run goes along; what selects, or writes files that there is
+		// one of, does not: coverage has a file a process.
+		if strings.HasPrefix(a, "-test.timeout=") || strings.HasPrefix(a, "-test.short") || strings.HasPrefix(a, "-test.gocoverdir=") {
 			args = append(args, a)
 		}
 	}

@@ -31,7 +31,7 @@ type Command struct {
 	Env     []string
 	Dir     string        // the root directory where empty
 	Timeout time.Duration // then it is killed, with all its children; 0 is none
-	Collect []string      // files that are sent out when it has ended; one that is missing is left out
+	Collect []string      // patterns (path/filepath.Match) of files that are sent out when it has ended
 }
 
 // Event is what the guest tells, in the order in which it happens. Each has one

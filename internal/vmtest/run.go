@@ -78,7 +78,7 @@ func (m Machine) Run(ctx context.Context, commands []Command) (Report, error) {
 	}
 	if err != nil {
 		log, _ := os.ReadFile(console) // no log is no worse than the error
-		err = fmt.Errorf("run %s: %w\n%s%s", m.Kernel.Package, err, complaints.String(), tail(string(log), 40))
+		err = fmt.Errorf("run %s: %w\n%s%s", m.Kernel.Package, err, complaints.String(), tail(string(log), 120))
 	}
 	return report, err
 }

@@ -1,7 +1,6 @@
 package vmtest_test
 
 import (
-	"bytes"
 	"context"
 	"flag"
 	"os"
@@ -20,7 +19,7 @@ import (
 var (
 	vm      = flag.Bool("vm", false, "run the other packages' tests in virtual machines")
 	vmRun   = flag.String("vm.run", "", "of the tests inside, run those that match alone")
-	vmCover = flag.String("vm.cover", "", "an existing directory for coverage profiles")
+	vmCover = flag.String("vm.cover", "", "an existing directory for coverage, as go tool covdata reads it")
 )
 
 const module = "../.."
@@ -75,14 +74,12 @@ func TestPackages(t *testing.T) {
 			for i, r := range report.Results {
 				t.Run(packages[i].path, func(t *testing.T) {
 					judge(t, r, kernel.lacks)
-					keepProfile(t, r, kernel.pkg+"-"+path.Base(packages[i].path)+".cover")
+					keepCoverage(t, r)
 				})
 			}
 		})
 	}
 }
-
-const profile = "/tmp/cover" // in the guest
 
 // testCommand puts a package's tests into a machine, beside the package's files
 // as go test has them, and runs them.
@@ -99,12 +96,12 @@ func testCommand(t *testing.T, m vmtest.Machine, built, pkg, skip string) vmtest
 	binary := path.Base(pkg) + ".test"
 	m.Files[path.Join(dir, binary)] = filepath.Join(built, binary)
 	c := vmtest.Command{
-		Args: []string{path.Join(dir, binary), "-test.v", "-test.timeout=9m", "-test.run=" + *vmRun, "-test.skip=" + skip},
-		Env:  []string{"REQUIRE_PRIVILEGED=1"}, Dir: dir, Timeout: 10 * time.Minute,
+		Args: []string{path.Join(dir, binary), "-test.v", "-test.timeout=15m", "-test.run=" + *vmRun, "-test.skip=" + skip},
+		Env:  []string{"REQUIRE_PRIVILEGED=1"}, Dir: dir, Timeout: 16 * time.Minute,
 	}
 	if *vmCover != "" {
-		c.Args = append(c.Args, "-test.coverprofile="+profile)
-		c.Collect = []string{profile}
+		c.Args = append(c.Args, "-test.gocoverdir="+dir)
+		c.Collect = []string{dir + "/cov*.*"}
 	}
 	return c
 }
@@ -131,17 +128,20 @@ func judge(t *testing.T, r vmtest.Result, lacks *regexp.Regexp) {
 	t.Logf("%d tests in %v", len(ended.FindAll(r.Output, -1)), r.Took.Round(10*time.Millisecond))
 }
 
-func keepProfile(t *testing.T, r vmtest.Result, name string) {
+// keepCoverage writes what the processes inside counted, a file each; names are
+// unique by a hash and the time.
+func keepCoverage(t *testing.T, r vmtest.Result) {
 	t.Helper()
 	if *vmCover == "" {
 		return
 	}
-	text := r.Files[profile]
-	if !bytes.HasPrefix(text, []byte("mode: ")) {
-		t.Fatalf("no coverage profile: %q", text)
+	if len(r.Files) < 2 { // what there is, and how often
+		t.Fatalf("%d coverage files", len(r.Files))
 	}
-	if err := os.WriteFile(filepath.Join(*vmCover, name), text, 0o666); err != nil {
-		t.Fatal(err)
+	for name, data := range r.Files {
+		if err := os.WriteFile(filepath.Join(*vmCover, path.Base(name)), data, 0o666); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -202,7 +202,7 @@ func machine(t *testing.T, built, kernel string) vmtest.Machine {
 // run boots a machine and fails the test where it does not come to its end.
 func run(t *testing.T, m vmtest.Machine, commands []vmtest.Command) vmtest.Report {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Minute)
 	defer cancel()
 	report, err := m.Run(ctx, commands)
 	if err != nil {

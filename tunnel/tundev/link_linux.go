@@ -14,8 +14,11 @@ import (
 // ErrGone is what the methods return when the link was deleted by others.
 var ErrGone = errors.New("the link is gone: it was deleted")
 
-// Gone is closed when the link was deleted by others. Nothing mends a TUN then;
-// close it.
+// Gone is closed when a method notices that the link was deleted by others:
+// mostly Read, at once. But tun_detach_all wakes a reader before it detaches the
+// descriptor, so a Read that looks in between finds nothing and sleeps on, which
+// is the likely reason why it missed one on Linux 6.12. So call Refresh from time
+// to time. Nothing mends a TUN then; close it.
 func (t *TUN) Gone() <-chan struct{} { return t.gone }
 
 func (t *TUN) markGone() { t.goneOnce.Do(func() { close(t.gone) }) }

@@ -250,6 +250,8 @@ func TestLinkDeleted(t *testing.T) {
 		}
 	}()
 	ip(t, "link", "delete", name)
+	refresh := time.AfterFunc(time.Second, func() { _ = link.Refresh() }) // where Read slept on
+	defer refresh.Stop()
 	select {
 	case <-link.Gone():
 	case err := <-ended:

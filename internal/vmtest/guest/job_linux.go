@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -63,17 +64,20 @@ func run(events *json.Encoder) error {
 func runCommand(events *json.Encoder, index int, c vmtest.Command) error {
 	out := &sender{events, index}
 	ended := start(out, c)
-	for _, path := range c.Collect {
-		data, err := os.ReadFile(path)
-		if errors.Is(err, os.ErrNotExist) {
-			continue
-		}
+	for _, pattern := range c.Collect {
+		paths, err := filepath.Glob(pattern)
 		if err != nil {
 			ended.Problem = strings.TrimSpace(ended.Problem + "\n" + err.Error())
-			continue
 		}
-		if err := events.Encode(vmtest.Event{Command: index, File: &vmtest.File{Path: path, Data: data}}); err != nil {
-			return err
+		for _, path := range paths {
+			data, err := os.ReadFile(path)
+			if err != nil {
+				ended.Problem = strings.TrimSpace(ended.Problem + "\n" + err.Error())
+				continue
+			}
+			if err := events.Encode(vmtest.Event{Command: index, File: &vmtest.File{Path: path, Data: data}}); err != nil {
+				return err
+			}
 		}
 	}
 	return events.Encode(vmtest.Event{Command: index, Ended: &ended})
