@@ -126,6 +126,7 @@ const (
 	ReasonNotForTunnel          Reason = 10 // was routed into the tunnel device, but no peer would take it
 	ReasonPlaintextIn           Reason = 11 // from a pod of another node, or from a peer's node to a pod, but not through the tunnel
 	ReasonEncapsulatedPlaintext Reason = 12 // holds a packet, by an encapsulation other than the tunnel's, that may not cross here in plaintext
+	ReasonNotSteered            Reason = 13 // should be encrypted and was not sent into the tunnel: the program that does is missing on this device
 )
 
 var reasonTexts = [...]struct{ name, doc string }{
@@ -142,6 +143,7 @@ var reasonTexts = [...]struct{ name, doc string }{
 	{"not_for_tunnel", "was routed into the tunnel device, but no peer would take it"},
 	{"plaintext_in", "from a pod of another node, or from a peer's node to a pod, but not through the tunnel"},
 	{"encapsulated_plaintext", "holds a packet, by an encapsulation other than the tunnel's, that may not cross here in plaintext"},
+	{"not_steered", "should be encrypted and was not sent into the tunnel: the program that does is missing on this device"},
 }
 
 // String is the name, which is also the metric label.

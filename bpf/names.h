@@ -44,6 +44,7 @@
 	X(no_tunnel, "should be encrypted, but there is no tunnel device yet") \
 	X(not_for_tunnel, "was routed into the tunnel device, but no peer would take it") \
 	X(plaintext_in, "from a pod of another node, or from a peer's node to a pod, but not through the tunnel") \
-	X(encapsulated_plaintext, "holds a packet, by an encapsulation other than the tunnel's, that may not cross here in plaintext")
+	X(encapsulated_plaintext, "holds a packet, by an encapsulation other than the tunnel's, that may not cross here in plaintext") \
+	X(not_steered, "should be encrypted and was not sent into the tunnel: the program that does is missing on this device")
 
 #endif

@@ -122,6 +122,13 @@ func (s *scrape) steering() {
 		s.gauge(s.d.steeredDevice, truth(a.Error == ""), device, a.Name, a.Mechanism)
 	}
 	s.gauge(s.d.unsteerable, float64(len(st.Unsteerable)), device)
+	repairs := map[string]uint64{}
+	for _, r := range st.Repairs {
+		repairs[r.Layer] += r.Times
+	}
+	for layer, times := range repairs {
+		s.counter(s.d.repairs, times, device, layer)
+	}
 	s.gauge(s.d.steeringFailing, truth(st.Failing != ""), device)
 }
 

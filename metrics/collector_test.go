@@ -78,7 +78,12 @@ func sample() dataplane.Status {
 				{Hook: "egress", Verdict: "drop", Reason: "unknown_peer", Packets: 303, Bytes: 304},
 			},
 			Unsteerable: []steering.Device{{Name: "macvlan0"}},
-			Failing:     "eth1: no such device",
+			Repairs: []steering.Repair{
+				{Layer: "program", What: "guard on the egress of eth0", Times: 305},
+				{Layer: "program", What: "steer on the egress of eth0", Times: 1},
+				{Layer: "route", What: "route to 10.244.2.0/24", Times: 307},
+			},
+			Failing: "eth1: no such device",
 		},
 	}
 }

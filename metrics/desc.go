@@ -15,7 +15,7 @@ type descs struct {
 	peers, peerInfo, peerReceive, peerTransmit, peerHandshake *prometheus.Desc
 	peerSteeredPackets, peerSteeredBytes                      *prometheus.Desc
 
-	verdictPackets, verdictBytes, steeredDevice, unsteerable, steeringFailing *prometheus.Desc
+	verdictPackets, verdictBytes, steeredDevice, unsteerable, repairs, steeringFailing *prometheus.Desc
 }
 
 // newDescs makes them. The labels: device and public_key as the known exporter
@@ -55,6 +55,7 @@ func newDescs() descs {
 		verdictBytes:    desc("wgsteer_steering_bytes_total", "Bytes of the packets in wgsteer_steering_packets_total.", "device", "hook", "verdict", "reason"),
 		steeredDevice:   desc("wgsteer_steered_device", "1 for a device whose packets are steered, 0 for one that should be and is not.", "device", "steered_device", "mechanism"),
 		unsteerable:     desc("wgsteer_unsteerable_devices", "Devices that may carry pod packets past the programs.", perDevice...),
+		repairs:         desc("wgsteer_steering_repairs_total", "Parts of steering that something else took away and that were put back, by layer.", "device", "layer"),
 		steeringFailing: desc("wgsteer_steering_failing", "1 while steering is not as it should be, else 0.", perDevice...),
 	}
 }
@@ -72,6 +73,6 @@ func (d *descs) all() []*prometheus.Desc {
 		d.drops, d.tunnelFailing,
 		d.peers, d.peerInfo, d.peerReceive, d.peerTransmit, d.peerHandshake,
 		d.peerSteeredPackets, d.peerSteeredBytes,
-		d.verdictPackets, d.verdictBytes, d.steeredDevice, d.unsteerable, d.steeringFailing,
+		d.verdictPackets, d.verdictBytes, d.steeredDevice, d.unsteerable, d.repairs, d.steeringFailing,
 	}
 }

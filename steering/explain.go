@@ -2,7 +2,6 @@ package steering
 
 import (
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -18,11 +17,16 @@ type scene struct {
 	tunnel device // as it is; zero: it is not there
 	route  Route
 	out    device // that the route leads to
-	// steered are the devices that have our programs at egress and at ingress,
-	// and how: "tcx" or "clsact".
-	egress, ingress map[string]string
+	// The devices that have programs of ours at egress and at ingress.
+	egress, ingress map[string]programs
 	ours            []ownedRoute
 }
+
+// programs are those of ours on one side of a device, and how each is attached.
+type programs map[role]string
+
+// guarded tells whether they drop what must not cross.
+func (p programs) guarded() bool { return p[roleGuard] != "" || p[roleBackstop] != "" }
 
 // ownedRoute is one of our routes: into the tunnel, or unreachable.
 type ownedRoute struct {
@@ -66,7 +70,7 @@ func (s scene) explain(source, destination netip.Addr) Explanation {
 // the tunnel nor out by a steered device.
 func (s scene) delivers() bool {
 	return s.route.Type == "local" ||
-		s.route.Type == "unicast" && s.out.index != s.tunnel.index && s.egress[s.out.name] == ""
+		s.route.Type == "unicast" && s.out.index != s.tunnel.index && len(s.egress[s.out.name]) == 0
 }
 
 // outwards follows a packet that leaves.
@@ -78,9 +82,17 @@ func (s scene) outwards(e *Explanation, from, to bpf.Class, covered bool) {
 	case s.tunnel.index != 0 && s.out.index == s.tunnel.index:
 		e.step(bpf.HookTunnelEgress, s.tunnel.name, from, to, s)
 		return
-	case s.egress[s.out.name] == "":
+	}
+	on := s.egress[s.out.name]
+	verdict, _ := decide(bpf.HookEgress, from, to, s.strict, s.index != 0)
+	switch {
+	case verdict == bpf.VerdictEncrypt && on[roleSteer] != "": // whether guarded or not
+	case !on.guarded():
 		e.Plaintext = covered
-		e.settle("pass", "not_steered", s.out.name+" has none of the programs on its egress, so the packet goes there as it is")
+		e.settle("pass", "unguarded", s.out.name+" has none of the programs on its egress that would drop it, so the packet goes there as it is")
+		return
+	case verdict == bpf.VerdictEncrypt:
+		e.take(bpf.HookEgress, s.out.name, bpf.VerdictDrop, bpf.ReasonNotSteered)
 		return
 	}
 	switch e.step(bpf.HookEgress, s.out.name, from, to, s) {
@@ -101,11 +113,11 @@ func (s scene) outwards(e *Explanation, from, to bpf.Class, covered bool) {
 func (s scene) in(e *Explanation, from, to bpf.Class) {
 	_, reason := decide(bpf.HookIngress, from, to, s.strict, true)
 	covered := reason == bpf.ReasonPlaintextIn
-	if uplinks := slices.Sorted(maps.Keys(s.ingress)); len(uplinks) > 0 {
+	if uplinks := s.guardedAtIngress(); len(uplinks) > 0 {
 		verdict := e.step(bpf.HookIngress, strings.Join(uplinks, ", "), from, to, s)
 		e.Plaintext = covered && verdict == bpf.VerdictPass
 	} else {
-		e.settle("pass", "not_steered", "no device has one of the programs on its ingress, so it comes in as it is")
+		e.settle("pass", "unguarded", "no device has one of the programs on its ingress, so it comes in as it is")
 		e.Plaintext = covered
 	}
 	if covered && e.Peer != "" && s.redirects() {
@@ -116,15 +128,31 @@ func (s scene) in(e *Explanation, from, to bpf.Class) {
 	}
 }
 
+// guardedAtIngress are the devices that drop plaintext that comes in.
+func (s scene) guardedAtIngress() []string {
+	var names []string
+	for name, on := range s.ingress {
+		if on.guarded() {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
 // redirects says whether there is a device where the programs redirect to.
 func (s scene) redirects() bool { return s.index != 0 && s.tunnel.index == s.index }
 
 // step adds what a program does, which becomes the verdict.
 func (e *Explanation) step(hook bpf.Hook, device string, from, to bpf.Class, s scene) bpf.Verdict {
 	verdict, reason := decide(hook, from, to, s.strict, s.index != 0)
+	e.take(hook, device, verdict, reason)
+	return verdict
+}
+
+func (e *Explanation) take(hook bpf.Hook, device string, verdict bpf.Verdict, reason bpf.Reason) {
 	e.Steps = append(e.Steps, Step{hook.String(), device, verdict.String(), reason.String(), reason.Doc()})
 	e.settle(verdict.String(), reason.String(), reason.Doc())
-	return verdict
 }
 
 func (e *Explanation) settle(verdict, reason, why string) {
@@ -133,9 +161,13 @@ func (e *Explanation) settle(verdict, reason, why string) {
 
 // layers are what would catch a packet to an address, each by itself.
 func (s scene) layers(to netip.Addr) []Layer {
-	program := Layer{Name: "program", Detail: "no program on the egress of the route's device"}
-	if how := s.egress[s.out.name]; how != "" && s.route.Type == "unicast" {
-		program.There, program.Detail = true, how+" on the egress of "+s.out.name
+	var layers []Layer
+	for _, r := range []role{roleGuard, roleBackstop} {
+		l := Layer{Name: string(r), Detail: "not on the egress of the route's device"}
+		if how := s.egress[s.out.name][r]; how != "" && s.route.Type == "unicast" {
+			l.There, l.Detail = true, how+" on the egress of "+s.out.name
+		}
+		layers = append(layers, l)
 	}
 	tunnel := Layer{Name: "tunnel_route", Detail: "no route of ours into the tunnel for it"}
 	unreachable := Layer{Name: "unreachable_route", Detail: "no unreachable route of ours for it"}
@@ -148,7 +180,7 @@ func (s scene) layers(to netip.Addr) []Layer {
 			at.There, at.Detail = true, r.match.String()
 		}
 	}
-	return []Layer{program, tunnel, unreachable}
+	return append(layers, tunnel, unreachable)
 }
 
 // classed is an End with its class.

@@ -10,7 +10,7 @@ type Explanation struct {
 	Strict      bool   `json:"strict"`
 	Direction   string `json:"direction"` // "out", "in" or "here"
 	// Verdict and Reason are the last step's, or where no program sees the packet
-	// "pass" or "drop" and "no_route", "local" or "not_steered". Why says it in words.
+	// "pass" or "drop" and "no_route", "local" or "unguarded". Why says it in words.
 	Verdict string `json:"verdict"`
 	Reason  string `json:"reason"`
 	Why     string `json:"why"`

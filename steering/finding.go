@@ -2,6 +2,7 @@ package steering
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -88,20 +89,34 @@ func judgeDevices(sel selection) []Finding {
 	return found
 }
 
+// beforeLastOfOurs are the others of a chain, by name, that come before the last of
+// ours, which have none.
+func beforeLastOfOurs(chain []string) []string {
+	var others, ahead []string
+	for _, name := range chain {
+		if name == "" {
+			ahead = slices.Clone(others)
+			continue
+		}
+		others = append(others, name)
+	}
+	return ahead
+}
+
 // judgeForeign judges the programs of others that see a device's packets before
 // ours, first one first.
-func judgeForeign(at attachment, ahead []string) []Finding {
+func judgeForeign(h hook, device string, ahead []string) []Finding {
 	if len(ahead) == 0 {
 		return nil
 	}
 	not := "steered"
-	if at.ingress {
+	if h.ingress {
 		not = "guarded"
 	}
 	return []Finding{{
 		Name: "foreign-programs", Level: Warn,
 		Detail: fmt.Sprintf("on the %s of %s, ahead of ours: %s; what they redirect or accept is not %s",
-			at.direction(), at.name, strings.Join(ahead, ", "), not),
+			h.direction(), device, strings.Join(ahead, ", "), not),
 		Mend: "let them return TCX_NEXT (TC_ACT_UNSPEC), or attach after ours",
 	}}
 }

@@ -128,7 +128,7 @@ func TestOtherMechanism(t *testing.T) {
 				t.Fatal(err)
 			}
 			filters := slices.Concat(filterNames(t, "eth0", netlink.HANDLE_MIN_EGRESS), filterNames(t, "eth0", netlink.HANDLE_MIN_INGRESS))
-			if want := map[bool][2]int{false: {4, 0}, true: {0, 2}}[o.ForceClsact]; len(links) != want[0] || len(filters) != want[1] {
+			if want := map[bool][2]int{false: {5, 2}, true: {0, 3}}[o.ForceClsact]; len(links) != want[0] || len(filters) != want[1] {
 				t.Errorf("forceClsact %v: links %v, filters %v", o.ForceClsact, links, filters)
 			}
 			if err := s.Close(); err != nil {
@@ -226,8 +226,9 @@ func TestDifference(t *testing.T) {
 			t.Fatal(err)
 		}
 		s = start(t, o)
-		if got := changes(steered(index)); got != 4 { // the programs are new ones
-			t.Errorf("another start changed %d things, want its 4 programs", got)
+		programs := map[bool]uint64{false: 8, true: 5}[byClsact(o)]
+		if got := changes(steered(index)); got != programs { // they are new ones
+			t.Errorf("another start changed %d things, want its %d programs", got, programs)
 		}
 		if changes(guard()) == 0 || changes(guard()) != 0 {
 			t.Error("the guard changes something, and only once")

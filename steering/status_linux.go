@@ -28,6 +28,17 @@ func (s *Steering) show(devices []Attachment, tunnel Attachment, unsteerable []D
 	s.shown.Devices, s.shown.Tunnel, s.shown.Unsteerable = devices, tunnel, unsteerable
 }
 
+// tellRepairs logs what of the last reconciliation was a repair, and keeps it for
+// Status.
+func (s *Steering) tellRepairs() {
+	for _, r := range s.repairs.fresh {
+		s.options.Logger.Warn("put back what was taken away", "layer", r.Layer, "what", r.What, "times", r.Times)
+	}
+	if len(s.repairs.fresh) > 0 {
+		s.shown.Repairs = s.repairs.list()
+	}
+}
+
 // Status is steering at this moment: devices as of the last look, counters as of
 // now. Before the first Apply, and after Close, it has no counters.
 func (s *Steering) Status() Status {
@@ -36,6 +47,7 @@ func (s *Steering) Status() Status {
 	status := s.shown
 	status.Devices = slices.Clone(status.Devices)
 	status.Unsteerable = slices.Clone(status.Unsteerable)
+	status.Repairs = slices.Clone(status.Repairs)
 	if s.leaks != "" && status.Failing == "" {
 		status.Failing = "pod packets may leave by devices that are not steered: " + s.leaks
 	}

@@ -20,9 +20,10 @@ type Steering struct {
 	objects  *objects   // nil before the first Apply, and after Close
 	attacher *attacher
 	have     *contents // what the maps hold; nil when they are to be read
-	shown    Status    // without counters
-	leaks    string    // see selection
-	lock     *os.File  // while objects are open
+	repairs  repairs
+	shown    Status   // without counters
+	leaks    string   // see selection
+	lock     *os.File // while objects are open
 	closed   bool
 }
 
@@ -75,10 +76,13 @@ func (s *Steering) Close() error {
 
 // reconcile makes the kernel what s.state says and remembers how that went.
 func (s *Steering) reconcile() error {
+	s.repairs.begin()
 	err := s.open()
 	if err == nil {
 		err = s.converge()
 	}
+	s.repairs.end(err != nil)
+	s.tellRepairs()
 	s.shown.Failing = ""
 	if err != nil {
 		s.shown.Failing = oneLine(err)
@@ -143,16 +147,15 @@ func (s *Steering) converge() error {
 	errs = append(errs, err)
 	if tunnel.MTU != 0 { // it exists
 		for _, at := range tunnelAttachments(tunnel.Index, tunnel.Name) {
-			wanted[at.hook] = true
+			wanted[at.slot] = true
 		}
 	}
 	errs = append(errs, s.wrote(s.attacher.keepOnly(wanted)))
-	s.objects.missPins(s.options.pins())
-	errs = append(errs, s.wrote(s.objects.pinMaps(s.options.pins())))
+	errs = append(errs, s.pinMaps())
 	if shrink != nil {
 		errs = append(errs, shrink())
 	}
-	errs = append(errs, s.wrote(s.host.setRoutes(effective.routes())))
+	errs = append(errs, s.routes(effective.routes()))
 	s.show(devices, tunnel, sel.unsteerable)
 	s.leaks = sel.leaks()
 	_, err = s.look()
@@ -202,12 +205,9 @@ func (s *Steering) tunnel(net network) (Attachment, error) {
 	}
 	d := net.devices[at]
 	shown.Name, shown.MTU, shown.Kind = d.name, d.mtu, d.kind
-	errs := []error{
-		s.wrote(setAddresses(index, s.state.addresses())),
-		s.wrote(setTunnelConf(index)),
-	}
+	errs := []error{s.addresses(index), s.wrote(setTunnelConf(index))}
 	for _, at := range tunnelAttachments(index, d.name) {
-		if err := s.wrote(s.attacher.attach(at, s.objects.program(at.program))); err != nil {
+		if err := s.attach(at); err != nil {
 			shown.Error = err.Error()
 			errs = append(errs, err)
 		}
@@ -218,16 +218,16 @@ func (s *Steering) tunnel(net network) (Attachment, error) {
 
 // uplinks attaches to the devices to steer; the hooks are those that belong to
 // them, attached or not.
-func (s *Steering) uplinks(sel selection) ([]Attachment, map[hook]bool, error) {
+func (s *Steering) uplinks(sel selection) ([]Attachment, map[slot]bool, error) {
 	var shown []Attachment
 	var errs []error
-	wanted := map[hook]bool{}
+	wanted := map[slot]bool{}
 	for _, t := range sel.targets {
 		a := Attachment{Device: t.Device}
 		var failed []error
 		for _, at := range t.attachments() {
-			wanted[at.hook] = true
-			failed = append(failed, s.wrote(s.attacher.attach(at, s.objects.program(at.program))))
+			wanted[at.slot] = true
+			failed = append(failed, s.attach(at))
 		}
 		if err := errors.Join(failed...); err != nil {
 			a.Error = oneLine(err)

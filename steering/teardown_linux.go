@@ -79,21 +79,21 @@ func (o Options) attachedRemnants() ([]remnant, error) {
 	if err != nil {
 		return nil, err
 	}
-	pinned, err := pinnedHooks(a.links)
+	pinned, err := pinnedSlots(a.links)
 	if err != nil {
 		return nil, err
 	}
 	var found []remnant
-	for _, h := range pinned {
+	for _, s := range pinned {
 		found = append(found, remnant{
-			fmt.Sprintf("tcx link on the %s of %s", h.direction(), deviceName(h.device)),
-			func() error { _, err := a.detachTCX(h); return err },
+			fmt.Sprintf("tcx link, %s on the %s of %s", s.role, s.direction(), deviceName(s.device)),
+			func() error { _, err := a.detachTCX(s); return err },
 		})
 	}
-	for h := range a.filters {
+	for s := range a.filters {
 		found = append(found, remnant{
-			fmt.Sprintf("clsact filter on the %s of %s", h.direction(), deviceName(h.device)),
-			func() error { _, err := a.detachClsact(h); return err },
+			fmt.Sprintf("clsact filter, %s on the %s of %s", s.role, s.direction(), deviceName(s.device)),
+			func() error { _, err := a.detachClsact(s); return err },
 		})
 	}
 	return found, nil

@@ -15,6 +15,7 @@ const (
 	quiet      = 50 * time.Millisecond  // events come in crowds: wait until they pause
 	mostQuiet  = 500 * time.Millisecond // but no longer than this
 	retryAfter = 2 * time.Second        // while something fails
+	lookEvery  = time.Second            // for what sends no event when it goes: see intact
 )
 
 // Run follows the devices, routes, addresses and filters of this network
@@ -33,19 +34,36 @@ func (s *Steering) Run(ctx context.Context) error {
 	defer socket.Close()
 	for {
 		s.again()
-		wait := time.NewTimer(s.nextLook())
+		err := s.wait(ctx, events, failed)
+		if ctx.Err() != nil || err != nil {
+			return err
+		}
+	}
+}
+
+// wait returns when there is cause to look at everything.
+func (s *Steering) wait(ctx context.Context, events <-chan struct{}, failed <-chan error) error {
+	full := time.NewTimer(s.nextLook())
+	defer full.Stop()
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	for {
 		select {
 		case <-ctx.Done():
-		case err = <-failed:
+			return nil
+		case err := <-failed:
+			return err
 		case <-events:
 			s.again() // a new uplink must not wait until the crowd has passed
 			settle(ctx, events, quiet, mostQuiet)
-		case <-wait.C:
+			return nil
+		case <-full.C:
 			s.forget()
-		}
-		wait.Stop()
-		if ctx.Err() != nil || err != nil {
-			return err
+			return nil
+		case <-look.C:
+			if !s.intact() {
+				return nil
+			}
 		}
 	}
 }
@@ -115,6 +133,17 @@ func (s *Steering) again() {
 	} else if err == nil && before != "" {
 		s.options.Logger.Info("steering is as it should be again")
 	}
+}
+
+// intact says whether links and pins are as they were left: the kernel tells nobody
+// when one is detached or removed. It costs a system call for each.
+func (s *Steering) intact() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.objects == nil {
+		return true
+	}
+	return s.attacher.intact() && s.objects.intact(s.options.pins())
 }
 
 // forget has the maps read anew the next time.

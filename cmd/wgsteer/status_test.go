@@ -63,6 +63,7 @@ func degraded() statusReply {
 					{Hook: "egress", Verdict: "encrypt", Packets: 100},
 					{Hook: "egress", Verdict: "drop", Reason: "unknown_peer", Packets: 12},
 				},
+				Repairs:     []steering.Repair{{Layer: "program", What: "guard on the egress of eth0", Times: 2, Last: noon.Add(-time.Minute)}},
 				Unsteerable: []steering.Device{{Name: "macvlan0", Reason: "macvlan"}},
 			},
 		},
