@@ -218,13 +218,7 @@ func (r *reconciler) steerTo(ctx context.Context, s steering.State) error {
 
 // discover reads the host's facts; nodes are those that will be programmed.
 func (r *reconciler) discover(nodes []keymgr.Node) error {
-	var endpoints []netip.Addr
-	for _, n := range nodes {
-		if n.Name != r.config.Node && n.Endpoint.IsValid() {
-			endpoints = append(endpoints, n.Endpoint.Addr())
-		}
-	}
-	found, err := steering.Discover(endpoints, r.config.Devices)
+	found, err := steering.Discover(endpointsOf(r.config.Node, nodes), r.config.Devices)
 	if err != nil {
 		return err
 	}
@@ -239,6 +233,17 @@ func (r *reconciler) discover(nodes []keymgr.Node) error {
 	}
 	r.facts = f
 	return nil
+}
+
+// endpointsOf are where the tunnels of nodes other than self are reached.
+func endpointsOf(self string, nodes []keymgr.Node) []netip.Addr {
+	var endpoints []netip.Addr
+	for _, n := range nodes {
+		if n.Name != self && n.Endpoint.IsValid() {
+			endpoints = append(endpoints, n.Endpoint.Addr())
+		}
+	}
+	return endpoints
 }
 
 // remembered is the steering state of the peers programmed by an earlier run:

@@ -81,10 +81,7 @@ func (r *reconciler) note(format string, args ...any) {
 // guard puts the programs in place while there is no tunnel: what must not
 // leave in plaintext is dropped from here on.
 func (r *reconciler) guard(ctx context.Context) error {
-	steer, err := steering.New(steering.Options{
-		BPFFS: r.config.BPFFS, Name: r.config.Interface,
-		Logger: r.log, ForceClsact: r.config.ForceClsact, Now: r.config.Now,
-	})
+	steer, err := steering.New(r.config.steeringOptions(r.log))
 	if err != nil {
 		return err
 	}
