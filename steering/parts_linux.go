@@ -13,6 +13,7 @@ func (s *Steering) attach(at attachment) error {
 
 // routes makes sure of our routes.
 func (s *Steering) routes(want map[routeKey]routeTarget) error {
+	s.routed = want
 	put, removed, err := s.host.setRoutes(want)
 	if err == nil {
 		for key, target := range want {

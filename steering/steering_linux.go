@@ -25,6 +25,8 @@ type Steering struct {
 	leaks    string   // see selection
 	lock     *os.File // while objects are open
 	closed   bool
+
+	routed map[routeKey]routeTarget // our routes as last wanted
 }
 
 // New validates options and does nothing else; on error the Steering is nil.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/vishvananda/netlink/nl"
@@ -29,7 +31,7 @@ func (s *Steering) Run(ctx context.Context) error {
 	events := make(chan struct{}, 1)
 	failed := make(chan error, 1)
 	var reader sync.WaitGroup
-	reader.Go(func() { failed <- receive(ctx, socket, events) })
+	reader.Go(func() { failed <- receive(ctx, socket, s.news, events) })
 	defer reader.Wait()
 	defer socket.Close()
 	for {
@@ -80,13 +82,16 @@ func subscribe() (*nl.NetlinkSocket, error) {
 	return socket, nil
 }
 
-// receive tells events of each message, or crowd of them, until ctx ends or the
-// socket is closed.
-func receive(ctx context.Context, socket *nl.NetlinkSocket, events chan<- struct{}) error {
+// receive tells events of each message, or crowd of them, that is news, until ctx
+// ends or the socket is closed.
+func receive(ctx context.Context, socket *nl.NetlinkSocket, news func([]syscall.NetlinkMessage) bool, events chan<- struct{}) error {
 	for {
-		_, _, err := socket.Receive()
+		messages, _, err := socket.Receive()
 		if ctx.Err() != nil {
 			return nil
+		}
+		if err == nil && !news(messages) {
+			continue
 		}
 		// ENOBUFS says that events were lost, which is an event.
 		if err != nil && !errors.Is(err, unix.ENOBUFS) && !errors.Is(err, unix.EINTR) {
@@ -97,6 +102,16 @@ func receive(ctx context.Context, socket *nl.NetlinkSocket, events chan<- struct
 		default:
 		}
 	}
+}
+
+// news says whether messages tell of anything but our own work.
+func (s *Steering) news(messages []syscall.NetlinkMessage) bool {
+	s.mu.Lock() // what we do now is known when it is done
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(messages, func(m syscall.NetlinkMessage) bool {
+		e, ours := s.host.routeEvent(m)
+		return !ours || !e.echoes(s.routed)
+	})
 }
 
 // settle waits until no event came for quiet, but no longer than most, nor than
