@@ -4,7 +4,7 @@ package steering
 
 // attach makes sure of one program.
 func (s *Steering) attach(at attachment) error {
-	changed, err := s.attacher.attach(at, s.objects.program(at.program))
+	changed, err := s.attacher.attach(at, s.objects.programs[at.program])
 	if err == nil && at.by(s.attacher.mechanism) != "" {
 		s.repairs.stand(part{layer: layerProgram, name: at.String(), device: at.device}, changed > 0, s.options.Now())
 	}

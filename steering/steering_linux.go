@@ -136,6 +136,7 @@ func (s *Steering) converge() error {
 		sel = sel.retain(net, held, want)
 	}
 	var errs []error
+	anew := s.have == nil
 	shrink, err := s.grow()
 	errs = append(errs, err)
 	effective := *s.state
@@ -160,8 +161,13 @@ func (s *Steering) converge() error {
 	errs = append(errs, s.routes(effective.routes()))
 	s.show(devices, tunnel, sel.unsteerable)
 	s.leaks = sel.leaks()
-	_, err = s.look()
-	return errors.Join(append(errs, err)...)
+	// A look at the counters is a system call for each: now and then, and when
+	// the policy has become another.
+	if anew || s.shown.Plaintext.Since.IsZero() != s.state.Strict {
+		_, err = s.look()
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 // grow brings what is new into the maps, and returns what takes away the rest.
