@@ -7,7 +7,7 @@ TOOL    := $(GO) tool -modfile=tools/go.mod
 # -count: the cache knows nothing of the kernel that privileged tests depend on.
 TESTFLAGS ?= -race -p 2 -timeout 12m -count=1
 
-.PHONY: demo test test-vm build generate lint clean
+.PHONY: demo test test-long test-vm build generate lint clean
 .NOTPARALLEL:
 
 ## demo: three nodes with pods talk; only WireGuard may be on the wire
@@ -31,6 +31,11 @@ test:
 	@echo '== speed and allocations, which the race detector hides'
 	$(GO) test -count=1 -run 'Alloc|Stock' ./tunnel/udpbind
 	@echo '== all passed'
+
+## test-long: the tests that take minutes (privtest.Long)
+test-long:
+	@scripts/setup test
+	WGSTEER_LONG=1 $(GO) test $(TESTFLAGS) -timeout 40m -v -run '^TestLong' ./internal/e2e
 
 ## test-vm: the tests of what meets the kernel, on other kernels, in virtual machines (no root, no KVM)
 test-vm:
