@@ -50,7 +50,7 @@ func upWith(t *testing.T, binary string, options netlab.Options) *cluster {
 	}
 	c := &cluster{Lab: lab, t: t, binary: binary, daemons: map[string]*netlab.Cmd{}}
 	t.Cleanup(c.down)
-	if w := c.watch(func() { c.mustFlow(c.Flows()...) }); w.PlaintextPod.Frames == 0 {
+	if w := c.watch(func() { c.mustFlow(c.Flows()...) }); w.PlaintextPod.Frames+w.PlaintextPodNode.Frames == 0 {
 		t.Fatalf("the capture sees no plaintext without a data plane: %+v", w)
 	}
 	for _, n := range lab.Nodes {
