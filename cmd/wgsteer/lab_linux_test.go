@@ -30,6 +30,7 @@ func TestLab(t *testing.T) {
 	t.Run("up, exec, down", b.testUpExecDown)
 	t.Run("leak", b.testLeak)
 	t.Run("broken daemon", b.testBrokenDaemon)
+	t.Run("ipip", b.testIPIP)
 	t.Run("interrupt", b.testInterrupt)
 	t.Run("kill", b.testKill)
 }

@@ -92,6 +92,7 @@ func TestServices(t *testing.T) {
 		t.Run(string(cni), func(t *testing.T) {
 			needs(t, cni)
 			c := upWith(t, plain, netlab.Options{CNI: cni, Nodes: 2})
+			c.setRPFilter("1") // the strictest; TestNetworks has the others
 			backend := c.find("node-b/pod-1")
 			at := map[int]netip.AddrPort{}
 			for _, family := range c.Families {
