@@ -126,6 +126,9 @@ const (
 	ReasonNotForTunnel          Reason = 10 // was routed into the tunnel device, but no peer would take it
 	ReasonPlaintextIn           Reason = 11 // from a pod of another node, or from a peer's node to a pod, but not through the tunnel
 	ReasonEncapsulatedPlaintext Reason = 12 // holds a packet, by an encapsulation other than the tunnel's, that may not cross here in plaintext
+	ReasonTooLong               Reason = 13 // longer than the tunnel takes, and must not be fragmented: its sender is told by ICMP
+	ReasonTooLongUnanswered     Reason = 14 // too long as well, but an ICMP error, a later fragment or of such a source that no ICMP may answer it
+	ReasonMtuAnswer             Reason = 15 // the ICMP answer to a packet that was too_long, on its way to the sender
 )
 
 var reasonTexts = [...]struct{ name, doc string }{
@@ -142,6 +145,9 @@ var reasonTexts = [...]struct{ name, doc string }{
 	{"not_for_tunnel", "was routed into the tunnel device, but no peer would take it"},
 	{"plaintext_in", "from a pod of another node, or from a peer's node to a pod, but not through the tunnel"},
 	{"encapsulated_plaintext", "holds a packet, by an encapsulation other than the tunnel's, that may not cross here in plaintext"},
+	{"too_long", "longer than the tunnel takes, and must not be fragmented: its sender is told by ICMP"},
+	{"too_long_unanswered", "too long as well, but an ICMP error, a later fragment or of such a source that no ICMP may answer it"},
+	{"mtu_answer", "the ICMP answer to a packet that was too_long, on its way to the sender"},
 }
 
 // String is the name, which is also the metric label.

@@ -37,7 +37,7 @@ var kernels = []struct {
 }{
 	{
 		"linux-image-cloud-amd64",
-		regexp.MustCompile(`^Test(TaggedUplink|TaggedPacketInTunnel|OnDevices|OtherMechanism|ReadGSO)\b`),
+		regexp.MustCompile(`^Test(TaggedUplink|TaggedPacketInTunnel|OnDevices|TooLongOnDevices|OtherMechanism|ReadGSO)\b`),
 		[]string{"nft_objref"},
 		"^TestNetworks$|^TestUplinks$|^Test(Services|NetworkPolicy)$/^ipip$",
 	},
