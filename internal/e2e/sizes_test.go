@@ -41,10 +41,16 @@ func testSizes(t *testing.T, mtus []int, cnis ...netlab.CNI) {
 								t.Error(r.Error)
 							}
 						}
-						for _, way := range [][2]string{{"node-a/pod-1", "node-b/pod-1"}, {"node-b/pod-1", "node-a/pod-1"}} {
-							c.everySize(way[0], way[1], family, mtu)
+						most := mtu
+						if reassembles(cni, family) {
+							most = c.status("node-a").MTU
 						}
-						c.learnsOnce("node-a/pod-1", "node-b/pod-1", family)
+						for _, way := range [][2]string{{"node-a/pod-1", "node-b/pod-1"}, {"node-b/pod-1", "node-a/pod-1"}} {
+							c.everySize(way[0], way[1], family, most)
+						}
+						if most == mtu {
+							c.learnsOnce("node-a/pod-1", "node-b/pod-1", family)
+						}
 					}
 				})
 				if w.WireGuard.Bytes < uint64(len(c.Families))*2*stream {
@@ -53,6 +59,14 @@ func testSizes(t *testing.T, mtus []int, cnis ...netlab.CNI) {
 			})
 		}
 	}
+}
+
+// reassembles tells whether the sender's node makes one packet again of a pod's
+// fragments: a bridge on which br_netfilter tracks connections. It forgets how long
+// they were, so that what leaves is too long for the tunnel however the pod
+// fragments it, and IPv6 lets nobody else do that; docs/networks.md says so.
+func reassembles(cni netlab.CNI, family int) bool {
+	return cni == netlab.PluginBridgeMasq && family == 6
 }
 
 // headers of IP and UDP, by family.
