@@ -201,3 +201,15 @@ func (s scene) end(addr netip.Addr) classed {
 	found.Class, found.Meaning = found.class.String(), found.class.Doc()
 	return found
 }
+
+// clusterCIDRs are the prefixes of the cluster, sorted.
+func (s scene) clusterCIDRs() []netip.Prefix {
+	var found []netip.Prefix
+	for key, value := range s.prefixes {
+		if bpf.Class(value.Class) == bpf.ClassCluster {
+			found = append(found, key.Prefix())
+		}
+	}
+	slices.SortFunc(found, netip.Prefix.Compare)
+	return found
+}

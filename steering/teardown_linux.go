@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // remnant is one thing of ours on this host, and how to remove it.
@@ -107,7 +108,7 @@ func (o Options) routedRemnants() ([]remnant, error) {
 	var found []remnant
 	for _, r := range routes {
 		found = append(found, remnant{
-			fmt.Sprintf("route to %v, metric %d", r.Dst, uint32(r.Priority)),
+			routeName(r),
 			func() error { return removeRoute(r) },
 		})
 	}
@@ -129,6 +130,15 @@ func (o Options) routedRemnants() ([]remnant, error) {
 		}
 	}
 	return found, err
+}
+
+// routeName is "unreachable route to 10.244.0.0/16, metric 4294967295".
+func routeName(r netlink.Route) string {
+	name := fmt.Sprintf("route to %v, metric %d", r.Dst, uint32(r.Priority))
+	if r.Type == unix.RTN_UNREACHABLE {
+		name = "unreachable " + name
+	}
+	return name
 }
 
 // pinnedRemnants are the pins of maps, unfinished ones included, and the
