@@ -51,7 +51,7 @@ func newDescs() descs {
 			"Inner packets that the eBPF programs saw go to a peer (tx) or come from it (rx), GSO packets whole.", "device", "name", "direction"),
 		peerSteeredBytes: desc("wgsteer_peer_steered_bytes_total", "Bytes of the packets in wgsteer_peer_steered_packets_total.", "device", "name", "direction"),
 
-		verdictPackets:  desc("wgsteer_steering_packets_total", "Packets by what the eBPF programs decided, and why.", "device", "hook", "verdict", "reason"),
+		verdictPackets:  desc("wgsteer_steering_packets_total", "Packets by what the eBPF programs and the nftables table decided, and why.", "device", "hook", "verdict", "reason"),
 		verdictBytes:    desc("wgsteer_steering_bytes_total", "Bytes of the packets in wgsteer_steering_packets_total.", "device", "hook", "verdict", "reason"),
 		steeredDevice:   desc("wgsteer_steered_device", "1 for a device whose packets are steered, 0 for one that should be and is not.", "device", "steered_device", "mechanism"),
 		unsteerable:     desc("wgsteer_unsteerable_devices", "Devices that may carry pod packets past the programs.", perDevice...),

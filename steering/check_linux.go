@@ -27,7 +27,7 @@ func Check(options Options) []Finding {
 	}
 	found := []Finding{checkKernel(), checkCapabilities(), checkBPFFS(o)}
 	found = append(found, checkPrograms()...)
-	found = append(found, checkForwarding())
+	found = append(found, checkNft(o), checkForwarding())
 	return append(found, checkDevices(o)...)
 }
 

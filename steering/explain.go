@@ -20,6 +20,7 @@ type scene struct {
 	// The devices that have programs of ours at egress and at ingress.
 	egress, ingress map[string]programs
 	ours            []ownedRoute
+	table           tableSeen
 }
 
 // programs are those of ours on one side of a device, and how each is attached.
@@ -87,6 +88,9 @@ func (s scene) outwards(e *Explanation, from, to bpf.Class, covered bool) {
 	verdict, _ := decide(bpf.HookEgress, from, to, s.strict, s.index != 0)
 	switch {
 	case verdict == bpf.VerdictEncrypt && on[roleSteer] != "": // whether guarded or not
+	case !on.guarded() && covered && to != bpf.ClassLocalPod && s.table.refuses(s.out.index):
+		e.settle("drop", bpf.ReasonNotSteered.String(), s.out.name+" has none of the programs on its egress that would drop it, but the nftables table does")
+		return
 	case !on.guarded():
 		e.Plaintext = covered
 		e.settle("pass", "unguarded", s.out.name+" has none of the programs on its egress that would drop it, so the packet goes there as it is")
@@ -116,6 +120,8 @@ func (s scene) in(e *Explanation, from, to bpf.Class) {
 	if uplinks := s.guardedAtIngress(); len(uplinks) > 0 {
 		verdict := e.step(bpf.HookIngress, strings.Join(uplinks, ", "), from, to, s)
 		e.Plaintext = covered && verdict == bpf.VerdictPass
+	} else if covered && s.table.refuses(0) {
+		e.settle("drop", bpf.ReasonPlaintextIn.String(), "no device has one of the programs on its ingress, but the nftables table drops it")
 	} else {
 		e.settle("pass", "unguarded", "no device has one of the programs on its ingress, so it comes in as it is")
 		e.Plaintext = covered
@@ -180,7 +186,7 @@ func (s scene) layers(to netip.Addr) []Layer {
 			at.There, at.Detail = true, r.match.String()
 		}
 	}
-	return append(layers, tunnel, unreachable)
+	return append(layers, s.tableLayer(), tunnel, unreachable)
 }
 
 // classed is an End with its class.

@@ -21,6 +21,8 @@ type Steering struct {
 	attacher *attacher
 	have     *contents // what the maps hold; nil when they are to be read
 	repairs  repairs
+	table    nftHost
+	lacks    string   // what the kernel cannot do, see fence
 	shown    Status   // without counters
 	leaks    string   // see selection
 	lock     *os.File // while objects are open
@@ -33,7 +35,7 @@ func New(options Options) (*Steering, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Steering{options: o, host: host{o.RouteProtocol, o.RouteTable}}, nil
+	return &Steering{options: o, host: host{o.RouteProtocol, o.RouteTable}, table: o.nft()}, nil
 }
 
 // Apply makes the kernel what state says, by the smallest change. It needs no
@@ -150,6 +152,8 @@ func (s *Steering) converge() error {
 			wanted[at.slot] = true
 		}
 	}
+	// A device is left to its programs when they are there, and not for longer.
+	errs = append(errs, s.fence(net, append(devices, tunnel)))
 	errs = append(errs, s.wrote(s.attacher.keepOnly(wanted)))
 	errs = append(errs, s.pinMaps())
 	if shrink != nil {

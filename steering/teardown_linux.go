@@ -18,11 +18,11 @@ type remnant struct {
 	remove func() error
 }
 
-// Teardown removes all that steering made for the tunnel device options.Name:
-// programs, routes, addresses, pins; no Steering may be running for it. From
-// then on packets between pods go as if wgsteer had never been. It returns what
-// it removed, also beside an error, and has looked afterwards that nothing is
-// left. A second time there is nothing to remove.
+// Teardown removes all that steering made for the tunnel device options.Name: the
+// nftables table, programs, routes, addresses, pins; no Steering may be running
+// for it. From then on packets between pods go as if wgsteer had never been. It
+// returns what it removed, also beside an error, and has looked afterwards that
+// nothing is left. A second time there is nothing to remove.
 func Teardown(options Options) (removed []string, err error) {
 	o, err := options.validated()
 	if err != nil {
@@ -60,9 +60,13 @@ func Teardown(options Options) (removed []string, err error) {
 	return removed, errors.Join(errs...)
 }
 
-// remnants lists what there is, in the order in which to remove it: programs,
-// routes and addresses, then the pins.
+// remnants lists what there is, in the order in which to remove it: the nftables
+// table, programs, routes and addresses, then the pins.
 func (o Options) remnants() ([]remnant, error) {
+	table, err := o.nftRemnants()
+	if err != nil {
+		return nil, err
+	}
 	attached, err := o.attachedRemnants()
 	if err != nil {
 		return nil, err
@@ -72,7 +76,7 @@ func (o Options) remnants() ([]remnant, error) {
 		return nil, err
 	}
 	pinned, err := o.pinnedRemnants()
-	return slices.Concat(attached, routed, pinned), err
+	return slices.Concat(table, attached, routed, pinned), err
 }
 
 func (o Options) attachedRemnants() ([]remnant, error) {

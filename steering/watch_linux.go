@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/vishvananda/netlink/nl"
@@ -19,19 +21,26 @@ const (
 )
 
 // Run follows the devices, routes, addresses and filters of this network
-// namespace, and applies the last State again when something happens to them or
-// a while has passed. It returns nil when ctx ends, and leaves all in place.
+// namespace, and our nftables table, and applies the last State again when
+// something happens to them or a while has passed. It returns nil when ctx ends,
+// and leaves all in place.
 func (s *Steering) Run(ctx context.Context) error {
 	socket, err := subscribe()
 	if err != nil {
 		return err
 	}
 	events := make(chan struct{}, 1)
-	failed := make(chan error, 1)
-	var reader sync.WaitGroup
-	reader.Go(func() { failed <- receive(ctx, socket, events) })
-	defer reader.Wait()
+	failed := make(chan error, 2)
+	var readers sync.WaitGroup
+	readers.Go(func() { failed <- receive(ctx, socket, nil, events) })
+	defer readers.Wait()
 	defer socket.Close()
+	// Without nf_tables there is nothing to follow; what that means for the table is
+	// reported when it is set.
+	if rules, err := subscribeNft(); err == nil {
+		readers.Go(func() { failed <- receive(ctx, rules, s.options.nft().concerns, events) })
+		defer rules.Close()
+	}
 	for {
 		s.again()
 		err := s.wait(ctx, events, failed)
@@ -80,17 +89,20 @@ func subscribe() (*nl.NetlinkSocket, error) {
 	return socket, nil
 }
 
-// receive tells events of each message, or crowd of them, until ctx ends or the
-// socket is closed.
-func receive(ctx context.Context, socket *nl.NetlinkSocket, events chan<- struct{}) error {
+// receive tells events of each message, or crowd of them, that concerns us (nil:
+// all do), until ctx ends or the socket is closed.
+func receive(ctx context.Context, socket *nl.NetlinkSocket, concerns func(syscall.NetlinkMessage) bool, events chan<- struct{}) error {
 	for {
-		_, _, err := socket.Receive()
+		messages, _, err := socket.Receive()
 		if ctx.Err() != nil {
 			return nil
 		}
 		// ENOBUFS says that events were lost, which is an event.
 		if err != nil && !errors.Is(err, unix.ENOBUFS) && !errors.Is(err, unix.EINTR) {
 			return fmt.Errorf("follow network events: %w", err)
+		}
+		if err == nil && concerns != nil && !slices.ContainsFunc(messages, concerns) {
+			continue
 		}
 		select {
 		case events <- struct{}{}:

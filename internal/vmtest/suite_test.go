@@ -8,6 +8,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"testing"
 	"time"
 
@@ -52,6 +53,11 @@ var devices = []string{
 	"vxlan", "geneve", "ipip", "sit", "ip_gre", "ip6_gre", "ip6_tunnel",
 	"sch_ingress", "cls_bpf", "act_bpf", "sch_netem",
 	"nf_tables", "nft_ct", "nft_nat", "nft_masq", "nft_chain_nat", "nft_reject_inet",
+}
+
+// further are modules that one kernel has, and the others have built in.
+var further = map[string][]string{
+	"linux-image-cloud-amd64": {"nft_objref"}, // a part of nf_tables from Linux 6.2 on
 }
 
 // TestPackages runs the tests of packages that meet the kernel, on each kernel.
@@ -195,7 +201,7 @@ func machine(t *testing.T, built, kernel string) vmtest.Machine {
 	}
 	return vmtest.Machine{
 		Kernel: k, Guest: filepath.Join(built, "guest"), Files: map[string]string{},
-		Tools: []string{"sh", "ip", "wg", "nft", "unshare", "mount", "mkdir"}, Modules: devices, Load: []string{"tun"},
+		Tools: []string{"sh", "ip", "wg", "nft", "unshare", "mount", "mkdir"}, Modules: slices.Concat(devices, further[kernel]), Load: []string{"tun"},
 	}
 }
 
