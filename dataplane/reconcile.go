@@ -40,6 +40,7 @@ type reconciler struct {
 	stopTunnel  context.CancelFunc
 
 	facts     facts
+	uplinks   chan struct{}        // a value when facts.uplinks may be others
 	snapshots chan keymgr.Snapshot // at most the newest
 	snapshot  *keymgr.Snapshot     // nil before the first
 	view      view
@@ -50,6 +51,7 @@ func newReconciler(d *DataPlane, config Config) *reconciler {
 		d: d, config: config,
 		log:       config.Logger.With("node", config.Node),
 		store:     keymgr.NewStore(config.StateDir),
+		uplinks:   make(chan struct{}, 1),
 		snapshots: make(chan keymgr.Snapshot, 1),
 	}
 	r.view = *d.view.Load()
@@ -227,6 +229,9 @@ func (r *reconciler) discover(nodes []keymgr.Node) error {
 		if f.tunnel, err = r.tunnel.Link(); err != nil {
 			return err
 		}
+	}
+	if len(f.uplinks) == 0 {
+		f.uplinks = r.facts.uplinks // one that flaps will have the MTU that it had
 	}
 	if err := checkSelf(r.config, self(r.config, r.key.Public(), f)); err != nil {
 		return err
