@@ -51,4 +51,8 @@ func TestMTUFollowsTheUplinks(t *testing.T) {
 	ip("route add default via 198.51.100.2")
 	ip("link set up0 mtu 9000")
 	follows("a larger uplink", 8920)
+	want := dataplane.MTUSource{Uplink: "up0", UplinkMTU: 9000, Overhead: 80, Allowed: 8920}
+	if got := d.Status().MTUSource; got != want {
+		t.Errorf("it is made of %+v, want %+v", got, want)
+	}
 }

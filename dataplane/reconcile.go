@@ -133,8 +133,12 @@ func (r *reconciler) reconcile(ctx context.Context) error {
 		return r.part("tunnel", err)
 	}
 	r.reportProblems(problems)
+	if link.MTU != r.view.mtu {
+		r.log.Info("tunnel MTU", "mtu", next.mtu.Explain(link.MTU))
+	}
 	r.show(func(v *view) {
-		v.config, v.key, v.self, v.mtu = r.config, r.key.Public(), next.self, link.MTU
+		v.config, v.key, v.self = r.config, r.key.Public(), next.self
+		v.mtu, v.mtuFrom = link.MTU, next.mtu
 		v.problems, v.nodes = problems, kept
 	})
 	published := r.publish(ctx, next.self)
