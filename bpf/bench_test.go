@@ -33,17 +33,21 @@ func BenchmarkEgress(b *testing.B) {
 			b.ReportMetric(float64(perRun.Nanoseconds()), "ns/packet")
 		})
 	}
-	measure("no lookup", bpf.SteerProgEgressL2, shapes(b, bpf.ClassLocalPod, bpf.ClassRemotePod)["ARP"], next) // the floor
+	measure("no lookup", bpf.SteerProgSteerL2, shapes(b, bpf.ClassLocalPod, bpf.ClassRemotePod)["ARP"], next) // the floor
 	for _, bench := range []struct {
 		name                string
 		program             string
 		source, destination bpf.Class
 		action              int
 	}{
-		{"pass", bpf.SteerProgEgressL2, bpf.ClassLocalNode, bpf.ClassNone, next},
-		{"pass to a node", bpf.SteerProgEgressL2, bpf.ClassLocalNode, bpf.ClassRemoteNode, next},
-		{"ingress", bpf.SteerProgIngressL2, bpf.ClassRemoteNode, bpf.ClassLocalNode, next},
-		{"encrypt", bpf.SteerProgEgressL2, bpf.ClassLocalPod, bpf.ClassRemotePod, redirect},
+		// A packet that passes meets all three; one to be encrypted the first alone.
+		{"pass steer", bpf.SteerProgSteerL2, bpf.ClassLocalNode, bpf.ClassNone, next},
+		{"pass guard", bpf.SteerProgGuardEgressL2, bpf.ClassLocalNode, bpf.ClassNone, next},
+		{"pass backstop", bpf.SteerProgBackstopEgressL2, bpf.ClassLocalNode, bpf.ClassNone, next},
+		{"to a node steer", bpf.SteerProgSteerL2, bpf.ClassLocalNode, bpf.ClassRemoteNode, next},
+		{"to a node guard", bpf.SteerProgGuardEgressL2, bpf.ClassLocalNode, bpf.ClassRemoteNode, next},
+		{"ingress", bpf.SteerProgGuardIngressL2, bpf.ClassRemoteNode, bpf.ClassLocalNode, next},
+		{"encrypt", bpf.SteerProgSteerL2, bpf.ClassLocalPod, bpf.ClassRemotePod, redirect},
 		{"tunnel", bpf.SteerProgTunnelEgress, bpf.ClassLocalPod, bpf.ClassRemotePod, next},
 	} {
 		for _, family := range []string{"IPv4", "IPv6"} {

@@ -25,7 +25,7 @@ func TestTaggedUplink(t *testing.T) {
 	ip(t, "address add 10.244.1.5/32 dev v0")
 	ip(t, "route add 10.244.2.9/32 src 10.244.1.5 dev v0")
 	ip(t, "neighbour add 10.244.2.9 lladdr 02:00:00:00:00:09 dev v0")
-	s.attach(t, bpf.SteerProgEgressL2, "v0", ebpf.AttachTCXEgress)
+	s.attach(t, bpf.SteerProgSteerL2, "v0", ebpf.AttachTCXEgress)
 	socket, err := net.Dial("udp4", "10.244.2.9:2222")
 	if err != nil {
 		t.Fatal(err)
@@ -74,7 +74,8 @@ func TestOnDevices(t *testing.T) {
 	}
 	s, tunnel := steered(t)
 	tun(t, "uplink0")
-	s.attach(t, bpf.SteerProgEgressL3, "uplink0", ebpf.AttachTCXEgress)
+	s.attach(t, bpf.SteerProgSteerL3, "uplink0", ebpf.AttachTCXEgress)
+	s.attach(t, bpf.SteerProgGuardEgressL3, "uplink0", ebpf.AttachTCXEgress)
 	out4 := frame(t, addresses4[bpf.ClassLocalPod], addresses4[bpf.ClassRemotePod])[14:]
 	out6 := frame(t, addresses6[bpf.ClassLocalPod], addresses6[bpf.ClassRemotePod])[14:]
 

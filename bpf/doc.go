@@ -6,18 +6,25 @@
 //
 // The programs, all of type SCHED_CLS and for tcx and clsact alike:
 //
-//   - egress_l2 and ingress_l2 are for the two sides of uplinks and overlay
-//     devices with an Ethernet header, egress_l3 and ingress_l3 for those without
-//     a link-layer header;
-//   - tunnel_egress and tunnel_ingress are for the two sides of the tunnel device.
+//   - steer redirects what is to be encrypted, at the egress of uplinks and overlay
+//     devices;
+//   - guard_egress and guard_ingress, on their two sides, only drop: they stand
+//     without steer, and behind it where it is;
+//   - backstop_egress and backstop_ingress are the guards once more, for clsact on
+//     devices whose guards are tcx links: they count what they drop, no more;
+//   - tunnel_egress and tunnel_ingress are for the two sides of the tunnel device,
+//     backstop_tunnel_ingress for clsact there.
+//
+// Those of uplinks come in two kinds: _l2 for devices with an Ethernet header, _l3
+// for those without a link-layer header.
 //
 // The decision depends on the classes of source and destination alone: table.h
 // holds it, names.h the outcomes, layout.h the maps. Where a program has no
 // verdict it returns -1 (TCX_NEXT, TC_ACT_UNSPEC), so that what comes behind it
 // in the chain has its say; never 0.
 //
-// A packet counts once at each hook that it passes: one to be encrypted at the
-// uplink's egress and again at the tunnel device's.
+// A packet counts once at each hook that it passes, by steer or by the guard: one to
+// be encrypted at the uplink's egress and again at the tunnel device's.
 //
 // On the tunnel device two more things happen to packets: mss.h lowers the MSS of
 // TCP's SYN and SYN-ACK, icmp.h turns what is too long into an ICMP error.

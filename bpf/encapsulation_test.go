@@ -103,7 +103,7 @@ func (s *steer) checkCarried(t *testing.T, outer map[bpf.Class]netip.Addr, frame
 	want := s.counts(t)
 	for kind, e := range encapsulations(binary.BigEndian.Uint16(frame[12:])) {
 		around := packet(outer[bpf.ClassLocalNode], outer[bpf.ClassRemoteNode], e.protocol, e.carry(frame))
-		for _, program := range uplinkPrograms {
+		for _, program := range guardPrograms {
 			expected := twin(program, around, p, cluster, s.mtu)
 			if action, _ := s.run(t, program, around); action != expected.action {
 				t.Errorf("%s: %s returns %d for % x, want %d (%+v)", kind, program, action, around, expected.action, expected.outcome)
@@ -156,7 +156,7 @@ func TestOuterForms(t *testing.T) {
 		"WireGuard":                {packet(from4, to4, 17, udpTo(51871, append([]byte{4, 0, 0, 0}, make([]byte, 92)...)...)), next},
 	} {
 		t.Run(name, func(t *testing.T) {
-			for _, program := range []string{bpf.SteerProgEgressL2, bpf.SteerProgEgressL3} {
+			for _, program := range []string{bpf.SteerProgGuardEgressL2, bpf.SteerProgGuardEgressL3} {
 				s.check(t, program, test.frame, p, s.counts(t))
 				if got, _ := s.run(t, program, test.frame); got != test.action {
 					t.Errorf("%s returns %d, want %d", program, got, test.action)

@@ -126,9 +126,10 @@ const (
 	ReasonNotForTunnel          Reason = 10 // was routed into the tunnel device, but no peer would take it
 	ReasonPlaintextIn           Reason = 11 // from a pod of another node, or from a peer's node to a pod, but not through the tunnel
 	ReasonEncapsulatedPlaintext Reason = 12 // holds a packet, by an encapsulation other than the tunnel's, that may not cross here in plaintext
-	ReasonTooLong               Reason = 13 // longer than the tunnel takes, and must not be fragmented: its sender is told by ICMP
-	ReasonTooLongUnanswered     Reason = 14 // too long as well, but an ICMP error, a later fragment or of such a source that no ICMP may answer it
-	ReasonMtuAnswer             Reason = 15 // the ICMP answer to a packet that was too_long, on its way to the sender
+	ReasonNotSteered            Reason = 13 // should be encrypted and was not sent into the tunnel: the program that does is missing on this device
+	ReasonTooLong               Reason = 14 // longer than the tunnel takes, and must not be fragmented: its sender is told by ICMP
+	ReasonTooLongUnanswered     Reason = 15 // too long as well, but an ICMP error, a later fragment or of such a source that no ICMP may answer it
+	ReasonMtuAnswer             Reason = 16 // the ICMP answer to a packet that was too_long, on its way to the sender
 )
 
 var reasonTexts = [...]struct{ name, doc string }{
@@ -145,6 +146,7 @@ var reasonTexts = [...]struct{ name, doc string }{
 	{"not_for_tunnel", "was routed into the tunnel device, but no peer would take it"},
 	{"plaintext_in", "from a pod of another node, or from a peer's node to a pod, but not through the tunnel"},
 	{"encapsulated_plaintext", "holds a packet, by an encapsulation other than the tunnel's, that may not cross here in plaintext"},
+	{"not_steered", "should be encrypted and was not sent into the tunnel: the program that does is missing on this device"},
 	{"too_long", "longer than the tunnel takes, and must not be fragmented: its sender is told by ICMP"},
 	{"too_long_unanswered", "too long as well, but an ICMP error, a later fragment or of such a source that no ICMP may answer it"},
 	{"mtu_answer", "the ICMP answer to a packet that was too_long, on its way to the sender"},

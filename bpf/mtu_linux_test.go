@@ -27,7 +27,7 @@ func TestTooLongOnDevices(t *testing.T) {
 	ip(t, fmt.Sprintf("link set tunnel0 mtu %d", mtu))
 	tun(t, "uplink0")
 	ip(t, "link set uplink0 mtu 1500")
-	s.attach(t, bpf.SteerProgEgressL3, "uplink0", ebpf.AttachTCXEgress)
+	s.attach(t, bpf.SteerProgSteerL3, "uplink0", ebpf.AttachTCXEgress)
 	answers := packetSocket(t, "tunnel0")
 	from4, to4 := addresses4[bpf.ClassLocalPod], addresses4[bpf.ClassRemotePod]
 	from6, to6 := addresses6[bpf.ClassLocalPod], addresses6[bpf.ClassRemotePod]

@@ -7,7 +7,7 @@ import (
 )
 
 // What the policy decides over is what WouldDrop says, and no more: the same
-// packets under both policies, through every program of uplinks.
+// packets under both policies, through every guard of uplinks.
 func TestWouldDrop(t *testing.T) {
 	s := load(t)
 	frames := shapes(t, bpf.ClassLocalPod, bpf.ClassRemotePod)
@@ -36,7 +36,7 @@ func TestWouldDrop(t *testing.T) {
 	}
 	passed := 0
 	for name, frame := range frames {
-		for _, program := range uplinkPrograms {
+		for _, program := range guardPrograms {
 			permissive, strict := outcome(program, frame, "permissive"), outcome(program, frame, "strict")
 			if want := permissive != strict; permissive.WouldDrop() != want || strict.WouldDrop() {
 				t.Errorf("%s, %s: permissive %v %v, strict %v %v; WouldDrop says %v", program, name,

@@ -95,7 +95,7 @@ func TestUnreadFramesInStrictMode(t *testing.T) {
 		"IPv4 one byte short": shot, "IPv6 one byte short": shot, "IPv6 called IPv4": shot,
 		"three tags": shot, "one tag cut short": shot,
 	} {
-		for _, program := range []string{bpf.SteerProgEgressL2, bpf.SteerProgIngressL2} {
+		for _, program := range []string{bpf.SteerProgGuardEgressL2, bpf.SteerProgGuardIngressL2} {
 			if got, _ := s.run(t, program, frames[shape]); got != want {
 				t.Errorf("%s: %s returns %d, want %d", shape, program, got, want)
 			}
@@ -108,7 +108,7 @@ func TestTagsComeOffForTheTunnel(t *testing.T) {
 	s.set(t, policies["strict"])
 	frames := shapes(t, bpf.ClassLocalPod, bpf.ClassRemotePod)
 	for _, shape := range []string{"one tag", "a service tag", "two tags", "two customer tags"} {
-		action, out, err := s.EgressL2.Test(frames[shape])
+		action, out, err := s.SteerL2.Test(frames[shape])
 		if err != nil || action != redirect {
 			t.Fatalf("%s: action %d, %v; want a redirect", shape, action, err)
 		}
@@ -123,7 +123,7 @@ func TestTagsStayOtherwise(t *testing.T) {
 	s := load(t)
 	s.set(t, policies["strict"])
 	tagged := frame(t, addresses4[bpf.ClassLocalPod], addresses4[bpf.ClassNone], sTag, cTag)
-	action, out, err := s.EgressL2.Test(tagged)
+	action, out, err := s.SteerL2.Test(tagged)
 	if err != nil || int32(action) != next {
 		t.Fatalf("action %d, %v; want %d", int32(action), err, next)
 	}
@@ -139,7 +139,7 @@ func TestSegmentsAreCountedAsPackets(t *testing.T) {
 	out := frame(t, addresses4[bpf.ClassLocalPod], addresses4[bpf.ClassRemotePod])
 	in := frame(t, addresses4[bpf.ClassRemotePod], addresses4[bpf.ClassLocalPod])
 	for program, frame := range map[string][]byte{
-		bpf.SteerProgEgressL2: out, bpf.SteerProgEgressL3: out,
+		bpf.SteerProgSteerL2: out, bpf.SteerProgGuardEgressL3: out,
 		bpf.SteerProgTunnelEgress: out, bpf.SteerProgTunnelIngress: in,
 	} {
 		before := s.counts(t)

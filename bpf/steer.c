@@ -4,6 +4,9 @@
 /* steer.c: the programs, for tcx and for clsact. A packet's way through each:
  * parse it, look up the classes of its two addresses, decide, leave; on uplinks
  * and overlay devices the same for a packet that it carries.
+ *
+ * On a device's egress steer comes first and redirects; guard comes behind it and
+ * drops; backstop, the same once more, is a filter of clsact behind both.
  */
 #include <stdbool.h>
 
@@ -89,58 +92,119 @@ static __always_inline struct decision look(struct __sk_buff *skb, enum link lin
 	return decide_inside(decide_at(hook, &inner, now->strict), now->strict);
 }
 
-static __always_inline int egress(struct __sk_buff *skb, enum link link)
+/* steer redirects what is to be encrypted, and leaves all else to the guard behind
+ * it, uncounted: that one counts it.
+ */
+static __always_inline int steer(struct __sk_buff *skb, enum link link)
 {
 	struct settings now = current_settings();
 	struct packet packet = {};
 
-	struct decision decision = look(skb, link, HOOK_egress, &now, &packet);
+	if (!now.tunnel_ifindex || parse(skb, link, &packet) != PARSED_IP)
+		return TC_ACT_UNSPEC;
+	enum class destination = lookup(&packet.destination).class;
+	if (destination != CLASS_remote_pod && destination != CLASS_remote_node)
+		return TC_ACT_UNSPEC; /* most packets: no second lookup */
+	struct decision decision = decide(lookup(&packet.source).class, destination, now.strict);
 	if (decision.verdict != VERDICT_encrypt)
-		return leave(skb, HOOK_egress, decision.verdict, decision.reason);
-	if (!now.tunnel_ifindex)
-		return leave(skb, HOOK_egress, VERDICT_drop, REASON_no_tunnel);
+		return TC_ACT_UNSPEC;
 	leave(skb, HOOK_egress, decision.verdict, decision.reason);
 	untag(skb, packet.vlan_tags);
 	return bpf_redirect(now.tunnel_ifindex, 0);
 }
 
-/* egress_l2 is for uplinks and overlay devices with an Ethernet header. */
+/* steer_l2 is for uplinks and overlay devices with an Ethernet header. */
 SEC("tc")
-int egress_l2(struct __sk_buff *skb)
+int steer_l2(struct __sk_buff *skb)
 {
-	return egress(skb, LINK_ETHERNET);
+	return steer(skb, LINK_ETHERNET);
 }
 
-/* egress_l3 is for those without a link-layer header: ipip, sit, gre, ppp, tun. */
+/* steer_l3 is for those without a link-layer header: ipip, sit, gre, ppp, tun. */
 SEC("tc")
-int egress_l3(struct __sk_buff *skb)
+int steer_l3(struct __sk_buff *skb)
 {
-	return egress(skb, LINK_NONE);
+	return steer(skb, LINK_NONE);
 }
 
-static __always_inline int ingress(struct __sk_buff *skb, enum link link)
+/* guard is the decision over a packet on an uplink or overlay device that is not on
+ * its way into the tunnel. What should be is dropped.
+ */
+static __always_inline struct decision guard(struct __sk_buff *skb, enum link link, enum hook hook)
 {
 	struct settings now = current_settings();
 	struct packet packet = {};
 
-	struct decision decision = look(skb, link, HOOK_ingress, &now, &packet);
+	struct decision decision = look(skb, link, hook, &now, &packet);
+	if (decision.verdict == VERDICT_encrypt)
+		return (struct decision){VERDICT_drop, now.tunnel_ifindex ? REASON_not_steered : REASON_no_tunnel};
+	return decision;
+}
+
+/* guard_egress_l2 and its like only drop. They stand without steer: a packet that
+ * meets the guard alone is not encrypted, and does not leave either.
+ */
+SEC("tc")
+int guard_egress_l2(struct __sk_buff *skb)
+{
+	struct decision decision = guard(skb, LINK_ETHERNET, HOOK_egress);
+	return leave(skb, HOOK_egress, decision.verdict, decision.reason);
+}
+
+SEC("tc")
+int guard_egress_l3(struct __sk_buff *skb)
+{
+	struct decision decision = guard(skb, LINK_NONE, HOOK_egress);
+	return leave(skb, HOOK_egress, decision.verdict, decision.reason);
+}
+
+/* What was decrypted does not come in here, but on the tunnel device. */
+SEC("tc")
+int guard_ingress_l2(struct __sk_buff *skb)
+{
+	struct decision decision = guard(skb, LINK_ETHERNET, HOOK_ingress);
 	return leave(skb, HOOK_ingress, decision.verdict, decision.reason);
 }
 
-/* ingress_l2 is for uplinks and overlay devices with an Ethernet header. What was
- * decrypted does not come in here, but on the tunnel device.
- */
 SEC("tc")
-int ingress_l2(struct __sk_buff *skb)
+int guard_ingress_l3(struct __sk_buff *skb)
 {
-	return ingress(skb, LINK_ETHERNET);
+	struct decision decision = guard(skb, LINK_NONE, HOOK_ingress);
+	return leave(skb, HOOK_ingress, decision.verdict, decision.reason);
 }
 
-/* ingress_l3 is for those without a link-layer header. */
-SEC("tc")
-int ingress_l3(struct __sk_buff *skb)
+/* backstop is the way out of the guards' twins behind them, which see what the
+ * guards let go, and all when those are gone. What passes was counted before.
+ */
+static __always_inline int backstop(struct __sk_buff *skb, enum hook hook, struct decision decision)
 {
-	return ingress(skb, LINK_NONE);
+	if (decision.verdict != VERDICT_drop)
+		return TC_ACT_UNSPEC;
+	return leave(skb, hook, decision.verdict, decision.reason);
+}
+
+SEC("tc")
+int backstop_egress_l2(struct __sk_buff *skb)
+{
+	return backstop(skb, HOOK_egress, guard(skb, LINK_ETHERNET, HOOK_egress));
+}
+
+SEC("tc")
+int backstop_egress_l3(struct __sk_buff *skb)
+{
+	return backstop(skb, HOOK_egress, guard(skb, LINK_NONE, HOOK_egress));
+}
+
+SEC("tc")
+int backstop_ingress_l2(struct __sk_buff *skb)
+{
+	return backstop(skb, HOOK_ingress, guard(skb, LINK_ETHERNET, HOOK_ingress));
+}
+
+SEC("tc")
+int backstop_ingress_l3(struct __sk_buff *skb)
+{
+	return backstop(skb, HOOK_ingress, guard(skb, LINK_NONE, HOOK_ingress));
 }
 
 /* tunnel_egress sees every packet before its encryption, redirected or routed. */
@@ -200,4 +264,17 @@ int tunnel_ingress(struct __sk_buff *skb)
 	clamp_mss(skb, &packet);
 	count_from_peer(skb, lookup(&packet.source).peer);
 	return leave(skb, HOOK_tunnel_ingress, decision.verdict, decision.reason);
+}
+
+/* backstop_tunnel_ingress is the loop guard alone, for when tunnel_ingress is gone. */
+SEC("tc")
+int backstop_tunnel_ingress(struct __sk_buff *skb)
+{
+	struct packet packet = {};
+	enum parsed parsed = parse(skb, LINK_NONE, &packet);
+	struct decision decision = {VERDICT_drop, parsed == PARSED_NOT_IP ? REASON_not_ip : REASON_malformed};
+
+	if (parsed == PARSED_IP)
+		decision = decide_tunnel_ingress(lookup(&packet.destination).class);
+	return backstop(skb, HOOK_tunnel_ingress, decision);
 }

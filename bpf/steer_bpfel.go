@@ -56,17 +56,24 @@ type SteerSettings struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	SteerMapPeerNames      = "peer_names"
-	SteerMapPeers          = "peers"
-	SteerMapPrefixes       = "prefixes"
-	SteerMapSettings       = "settings"
-	SteerMapVerdicts       = "verdicts"
-	SteerProgEgressL2      = "egress_l2"
-	SteerProgEgressL3      = "egress_l3"
-	SteerProgIngressL2     = "ingress_l2"
-	SteerProgIngressL3     = "ingress_l3"
-	SteerProgTunnelEgress  = "tunnel_egress"
-	SteerProgTunnelIngress = "tunnel_ingress"
+	SteerMapPeerNames              = "peer_names"
+	SteerMapPeers                  = "peers"
+	SteerMapPrefixes               = "prefixes"
+	SteerMapSettings               = "settings"
+	SteerMapVerdicts               = "verdicts"
+	SteerProgBackstopEgressL2      = "backstop_egress_l2"
+	SteerProgBackstopEgressL3      = "backstop_egress_l3"
+	SteerProgBackstopIngressL2     = "backstop_ingress_l2"
+	SteerProgBackstopIngressL3     = "backstop_ingress_l3"
+	SteerProgBackstopTunnelIngress = "backstop_tunnel_ingress"
+	SteerProgGuardEgressL2         = "guard_egress_l2"
+	SteerProgGuardEgressL3         = "guard_egress_l3"
+	SteerProgGuardIngressL2        = "guard_ingress_l2"
+	SteerProgGuardIngressL3        = "guard_ingress_l3"
+	SteerProgSteerL2               = "steer_l2"
+	SteerProgSteerL3               = "steer_l3"
+	SteerProgTunnelEgress          = "tunnel_egress"
+	SteerProgTunnelIngress         = "tunnel_ingress"
 )
 
 // LoadSteer returns the embedded CollectionSpec for Steer.
@@ -111,12 +118,19 @@ type SteerSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type SteerProgramSpecs struct {
-	EgressL2      *ebpf.ProgramSpec `ebpf:"egress_l2"`
-	EgressL3      *ebpf.ProgramSpec `ebpf:"egress_l3"`
-	IngressL2     *ebpf.ProgramSpec `ebpf:"ingress_l2"`
-	IngressL3     *ebpf.ProgramSpec `ebpf:"ingress_l3"`
-	TunnelEgress  *ebpf.ProgramSpec `ebpf:"tunnel_egress"`
-	TunnelIngress *ebpf.ProgramSpec `ebpf:"tunnel_ingress"`
+	BackstopEgressL2      *ebpf.ProgramSpec `ebpf:"backstop_egress_l2"`
+	BackstopEgressL3      *ebpf.ProgramSpec `ebpf:"backstop_egress_l3"`
+	BackstopIngressL2     *ebpf.ProgramSpec `ebpf:"backstop_ingress_l2"`
+	BackstopIngressL3     *ebpf.ProgramSpec `ebpf:"backstop_ingress_l3"`
+	BackstopTunnelIngress *ebpf.ProgramSpec `ebpf:"backstop_tunnel_ingress"`
+	GuardEgressL2         *ebpf.ProgramSpec `ebpf:"guard_egress_l2"`
+	GuardEgressL3         *ebpf.ProgramSpec `ebpf:"guard_egress_l3"`
+	GuardIngressL2        *ebpf.ProgramSpec `ebpf:"guard_ingress_l2"`
+	GuardIngressL3        *ebpf.ProgramSpec `ebpf:"guard_ingress_l3"`
+	SteerL2               *ebpf.ProgramSpec `ebpf:"steer_l2"`
+	SteerL3               *ebpf.ProgramSpec `ebpf:"steer_l3"`
+	TunnelEgress          *ebpf.ProgramSpec `ebpf:"tunnel_egress"`
+	TunnelIngress         *ebpf.ProgramSpec `ebpf:"tunnel_ingress"`
 }
 
 // SteerMapSpecs contains maps before they are loaded into the kernel.
@@ -183,20 +197,34 @@ type SteerVariables struct {
 //
 // It can be passed to LoadSteerObjects or ebpf.CollectionSpec.LoadAndAssign.
 type SteerPrograms struct {
-	EgressL2      *ebpf.Program `ebpf:"egress_l2"`
-	EgressL3      *ebpf.Program `ebpf:"egress_l3"`
-	IngressL2     *ebpf.Program `ebpf:"ingress_l2"`
-	IngressL3     *ebpf.Program `ebpf:"ingress_l3"`
-	TunnelEgress  *ebpf.Program `ebpf:"tunnel_egress"`
-	TunnelIngress *ebpf.Program `ebpf:"tunnel_ingress"`
+	BackstopEgressL2      *ebpf.Program `ebpf:"backstop_egress_l2"`
+	BackstopEgressL3      *ebpf.Program `ebpf:"backstop_egress_l3"`
+	BackstopIngressL2     *ebpf.Program `ebpf:"backstop_ingress_l2"`
+	BackstopIngressL3     *ebpf.Program `ebpf:"backstop_ingress_l3"`
+	BackstopTunnelIngress *ebpf.Program `ebpf:"backstop_tunnel_ingress"`
+	GuardEgressL2         *ebpf.Program `ebpf:"guard_egress_l2"`
+	GuardEgressL3         *ebpf.Program `ebpf:"guard_egress_l3"`
+	GuardIngressL2        *ebpf.Program `ebpf:"guard_ingress_l2"`
+	GuardIngressL3        *ebpf.Program `ebpf:"guard_ingress_l3"`
+	SteerL2               *ebpf.Program `ebpf:"steer_l2"`
+	SteerL3               *ebpf.Program `ebpf:"steer_l3"`
+	TunnelEgress          *ebpf.Program `ebpf:"tunnel_egress"`
+	TunnelIngress         *ebpf.Program `ebpf:"tunnel_ingress"`
 }
 
 func (p *SteerPrograms) Close() error {
 	return _SteerClose(
-		p.EgressL2,
-		p.EgressL3,
-		p.IngressL2,
-		p.IngressL3,
+		p.BackstopEgressL2,
+		p.BackstopEgressL3,
+		p.BackstopIngressL2,
+		p.BackstopIngressL3,
+		p.BackstopTunnelIngress,
+		p.GuardEgressL2,
+		p.GuardEgressL3,
+		p.GuardIngressL2,
+		p.GuardIngressL3,
+		p.SteerL2,
+		p.SteerL3,
 		p.TunnelEgress,
 		p.TunnelIngress,
 	)

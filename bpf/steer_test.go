@@ -2,6 +2,7 @@ package bpf_test
 
 import (
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/cilium/ebpf"
@@ -85,22 +86,33 @@ func (s *steer) set(t testing.TB, p policy) {
 // program is one of the programs by its name in the object.
 func (s *steer) program(name string) *ebpf.Program {
 	return map[string]*ebpf.Program{
-		bpf.SteerProgEgressL2:      s.EgressL2,
-		bpf.SteerProgEgressL3:      s.EgressL3,
-		bpf.SteerProgIngressL2:     s.IngressL2,
-		bpf.SteerProgIngressL3:     s.IngressL3,
-		bpf.SteerProgTunnelEgress:  s.TunnelEgress,
-		bpf.SteerProgTunnelIngress: s.TunnelIngress,
+		bpf.SteerProgSteerL2:               s.SteerL2,
+		bpf.SteerProgSteerL3:               s.SteerL3,
+		bpf.SteerProgGuardEgressL2:         s.GuardEgressL2,
+		bpf.SteerProgGuardEgressL3:         s.GuardEgressL3,
+		bpf.SteerProgGuardIngressL2:        s.GuardIngressL2,
+		bpf.SteerProgGuardIngressL3:        s.GuardIngressL3,
+		bpf.SteerProgBackstopEgressL2:      s.BackstopEgressL2,
+		bpf.SteerProgBackstopEgressL3:      s.BackstopEgressL3,
+		bpf.SteerProgBackstopIngressL2:     s.BackstopIngressL2,
+		bpf.SteerProgBackstopIngressL3:     s.BackstopIngressL3,
+		bpf.SteerProgTunnelEgress:          s.TunnelEgress,
+		bpf.SteerProgTunnelIngress:         s.TunnelIngress,
+		bpf.SteerProgBackstopTunnelIngress: s.BackstopTunnelIngress,
 	}[name]
 }
 
-// uplinkPrograms are those of uplinks and overlay devices.
-var uplinkPrograms = []string{
-	bpf.SteerProgEgressL2, bpf.SteerProgEgressL3,
-	bpf.SteerProgIngressL2, bpf.SteerProgIngressL3,
+// guardPrograms count all that they see.
+var guardPrograms = []string{
+	bpf.SteerProgGuardEgressL2, bpf.SteerProgGuardEgressL3,
+	bpf.SteerProgGuardIngressL2, bpf.SteerProgGuardIngressL3,
 }
 
-var programs = append(uplinkPrograms[:4:4], bpf.SteerProgTunnelEgress, bpf.SteerProgTunnelIngress)
+var programs = append(slices.Clone(guardPrograms),
+	bpf.SteerProgSteerL2, bpf.SteerProgSteerL3,
+	bpf.SteerProgBackstopEgressL2, bpf.SteerProgBackstopEgressL3,
+	bpf.SteerProgBackstopIngressL2, bpf.SteerProgBackstopIngressL3,
+	bpf.SteerProgTunnelEgress, bpf.SteerProgTunnelIngress, bpf.SteerProgBackstopTunnelIngress)
 
 // skbContext is struct __sk_buff of linux/bpf.h, as far as it is set here.
 type skbContext struct {

@@ -49,6 +49,7 @@ type result struct {
 	action   int
 	tx, rx   uint32 // the peer it is counted for, 0: none
 	untagged bool   // VLAN tags came off
+	silent   bool   // it is left to the program behind, or was counted by the one ahead
 	out      []byte // what the frame becomes, on the tunnel device
 }
 
@@ -57,31 +58,46 @@ type result struct {
 // mtu is that of the device on which a program of the tunnel device is.
 func twin(program string, frame []byte, p policy, members []member, mtu int) result {
 	var outer seen
-	switch program {
-	case bpf.SteerProgEgressL2, bpf.SteerProgIngressL2:
+	if strings.HasSuffix(program, "_l2") {
 		outer = seeFrame(frame)
-	default:
+	} else {
 		// BPF_PROG_TEST_RUN has an Ethernet header also for the programs that expect
 		// none; their network header is behind it, their protocol its EtherType.
 		outer = seeIP(binary.BigEndian.Uint16(frame[12:]), frame[14:])
 	}
 	from, to := twinLookup(outer.source, members), twinLookup(outer.destination, members)
-	switch program {
-	case bpf.SteerProgTunnelEgress:
+	var r result
+	switch {
+	case program == bpf.SteerProgTunnelEgress:
 		return twinTunnelEgress(frame, outer, from, to, mtu)
-	case bpf.SteerProgTunnelIngress:
-		return twinTunnelIngress(frame, outer, from, to, mtu)
+	case strings.HasSuffix(program, "tunnel_ingress"):
+		r = twinTunnelIngress(frame, outer, from, to, mtu)
+	default:
+		table, hook := egressTable, bpf.HookEgress
+		if strings.Contains(program, "ingress") {
+			table, hook = ingressTable, bpf.HookIngress
+		}
+		r = twinTable(table, from.class, to.class, outer.parsed, p)
+		if r.outcome.Reason == bpf.ReasonNotPodTraffic {
+			r = twinInside(table, outer, p, members)
+		}
+		r.outcome.Hook = hook
 	}
-	table, hook := egressTable, bpf.HookEgress
-	if program == bpf.SteerProgIngressL2 || program == bpf.SteerProgIngressL3 {
-		table, hook = ingressTable, bpf.HookIngress
+	switch encrypts := r.action == redirect; {
+	case strings.HasPrefix(program, "steer_"):
+		r.untagged, r.silent = encrypts, !encrypts
+		if r.silent {
+			r.action = next
+		}
+	case encrypts: // and nobody has
+		r.outcome.Verdict, r.outcome.Reason, r.action = bpf.VerdictDrop, bpf.ReasonNotSteered, shot
 	}
-	r := twinTable(table, from.class, to.class, outer.parsed, p)
-	if r.outcome.Reason == bpf.ReasonNotPodTraffic {
-		r = twinInside(table, outer, p, members)
+	if strings.HasPrefix(program, "backstop_") {
+		r.out = nil
+		if r.action != shot {
+			r.rx, r.silent = 0, true
+		}
 	}
-	r.outcome.Hook = hook
-	r.untagged = r.action == redirect
 	return r
 }
 

@@ -88,3 +88,8 @@ type Config struct {
 	// Now is the clock; default: time.Now.
 	Now func() time.Time
 }
+
+// steeringOptions are those of a complete configuration.
+func (c Config) steeringOptions(log *slog.Logger) steering.Options {
+	return steering.Options{BPFFS: c.BPFFS, Name: c.Interface, Logger: log, ForceClsact: c.ForceClsact, Now: c.Now}
+}

@@ -52,6 +52,20 @@ func (s *Store) LoadClaims() (claims Claims, setAside string, err error) {
 	return Claims{}, setAside, nil
 }
 
+// PeekClaims is LoadClaims for a look: a damaged file is an error, and left for
+// LoadClaims to set aside.
+func (s *Store) PeekClaims() (Claims, error) {
+	d, err := openStateDir(s.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Claims{}, nil
+	}
+	if err != nil {
+		return Claims{}, err
+	}
+	defer d.close()
+	return d.loadClaims()
+}
+
 func (d stateDir) loadClaims() (Claims, error) {
 	data, err := d.readStable(claimsFile)
 	if errors.Is(err, fs.ErrNotExist) {

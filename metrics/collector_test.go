@@ -41,7 +41,8 @@ func sample() dataplane.Status {
 		PublicKey:  wgkey.PublicKey{1},
 		ListenPort: 51871,
 		Endpoint:   netip.MustParseAddrPort("192.0.2.1:51871"),
-		MTU:        1420,
+		MTU:        1380,
+		MTUSource:  dataplane.MTUSource{Configured: true, Uplink: "eth0", UplinkMTU: 1500, Overhead: 80, Allowed: 1420},
 		Policy:     dataplane.Strict,
 		Backend:    dataplane.Userspace,
 		Peers: []dataplane.Peer{{
@@ -78,7 +79,12 @@ func sample() dataplane.Status {
 				{Hook: "egress", Verdict: "drop", Reason: "unknown_peer", Packets: 303, Bytes: 304},
 			},
 			Unsteerable: []steering.Device{{Name: "macvlan0"}},
-			Failing:     "eth1: no such device",
+			Repairs: []steering.Repair{
+				{Layer: "program", What: "guard on the egress of eth0", Times: 305},
+				{Layer: "program", What: "steer on the egress of eth0", Times: 1},
+				{Layer: "route", What: "route to 10.244.2.0/24", Times: 307},
+			},
+			Failing: "eth1: no such device",
 		},
 	}
 }

@@ -15,8 +15,8 @@ type attacher struct {
 	links     string // directory of the links' pins
 	owner     string // first part of our filters' names
 	mechanism string
-	held      map[hook]link.Link // open links
-	filters   map[hook]bool      // filters of ours that there are
+	held      map[slot]link.Link // open links
+	filters   map[slot]bool      // filters of ours that there are
 }
 
 func newAttacher(o Options) (*attacher, error) {
@@ -24,8 +24,8 @@ func newAttacher(o Options) (*attacher, error) {
 		links:     filepath.Join(o.pins(), "links"),
 		owner:     filterOwner(o.Name),
 		mechanism: mechanismTCX,
-		held:      map[hook]link.Link{},
-		filters:   map[hook]bool{},
+		held:      map[slot]link.Link{},
+		filters:   map[slot]bool{},
 	}
 	if o.ForceClsact {
 		a.mechanism = mechanismClsact
@@ -35,72 +35,78 @@ func newAttacher(o Options) (*attacher, error) {
 		return nil, err
 	}
 	for _, f := range found {
-		a.filters[filterHook(f)] = true
+		a.filters[filterSlot(f, a.owner)] = true
 	}
 	return a, nil
 }
 
-// attach makes sure that program is attached there, alone of ours and as the
-// first of all where it is new. It says how much it changed.
+// attach makes sure that program is attached there, alone of ours, and ahead of all
+// others where it is new, but for a guard, which is behind steer. It says how much it
+// changed.
 func (a *attacher) attach(at attachment, program *ebpf.Program) (changed int, err error) {
-	if a.mechanism == mechanismTCX {
-		changed, err = a.attachTCX(at.hook, program)
+	by := at.by(a.mechanism)
+	if by == mechanismTCX {
+		changed, err = a.attachTCX(at.slot, program)
 		if errors.Is(err, ebpf.ErrNotSupported) { // before Linux 6.6
 			a.mechanism = mechanismClsact
+			by = at.by(a.mechanism)
 		}
 	}
-	if a.mechanism == mechanismClsact {
+	if by == mechanismClsact {
 		changed, err = a.attachClsact(at, program)
 	}
 	if err != nil {
-		return changed, fmt.Errorf("attach %s to the %s of %s by %s: %w", at.program, at.direction(), at.name, a.mechanism, err)
+		return changed, fmt.Errorf("attach %s to the %s of %s by %s: %w", at.program, at.direction(), at.name, by, err)
 	}
-	other, err := a.detachOther(at.hook)
+	other, err := a.detachOther(at.slot, by)
 	return changed + other, err
 }
 
-// detachOther removes what the other mechanism has on h.
-func (a *attacher) detachOther(h hook) (int, error) {
-	if a.mechanism == mechanismTCX {
-		return a.detachClsact(h)
+// detachOther removes what other mechanisms have in a slot.
+func (a *attacher) detachOther(s slot, than string) (changed int, err error) {
+	if than != mechanismTCX {
+		changed, err = a.detachTCX(s)
 	}
-	return a.detachTCX(h)
+	if than != mechanismClsact && err == nil {
+		changed, err = a.detachClsact(s)
+	}
+	return changed, err
 }
 
 // devices are the indexes of those that ours are attached to, the tunnel device
 // among them; some may be gone.
 func (a *attacher) devices() (map[int]bool, error) {
-	pinned, err := pinnedHooks(a.links)
+	pinned, err := pinnedSlots(a.links)
 	if err != nil {
 		return nil, err
 	}
 	held := map[int]bool{}
-	for _, h := range pinned {
-		held[h.device] = true
+	for _, s := range pinned {
+		held[s.device] = true
 	}
-	for h := range a.filters {
-		held[h.device] = true
+	for s := range a.filters {
+		held[s.device] = true
 	}
 	return held, nil
 }
 
-// keepOnly detaches all of ours but what is on the wanted hooks.
-func (a *attacher) keepOnly(wanted map[hook]bool) (changed int, err error) {
-	pinned, err := pinnedHooks(a.links)
+// keepOnly detaches all of ours but what is in the wanted slots.
+func (a *attacher) keepOnly(wanted map[slot]bool) (changed int, err error) {
+	pinned, err := pinnedSlots(a.links)
 	if err != nil {
 		return 0, err
 	}
 	var errs []error
-	for _, h := range pinned {
-		if !wanted[h] {
-			n, err := a.detachTCX(h)
+	for _, s := range pinned {
+		if !wanted[s] {
+			n, err := a.detachTCX(s)
 			changed += n
 			errs = append(errs, err)
 		}
 	}
-	for h := range a.filters {
-		if !wanted[h] {
-			n, err := a.detachClsact(h)
+	for s := range a.filters {
+		if !wanted[s] {
+			n, err := a.detachClsact(s)
 			changed += n
 			errs = append(errs, err)
 		}
@@ -110,8 +116,8 @@ func (a *attacher) keepOnly(wanted map[hook]bool) (changed int, err error) {
 
 // close lets go of the links; those that are pinned stay.
 func (a *attacher) close() {
-	for h, l := range a.held {
+	for s, l := range a.held {
 		l.Close()
-		delete(a.held, h)
+		delete(a.held, s)
 	}
 }

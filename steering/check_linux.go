@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -26,7 +27,7 @@ func Check(options Options) []Finding {
 	}
 	found := []Finding{checkKernel(), checkCapabilities(), checkBPFFS(o)}
 	found = append(found, checkPrograms()...)
-	found = append(found, checkForwarding())
+	found = append(found, checkNft(o), checkForwarding())
 	return append(found, checkDevices(o)...)
 }
 
@@ -65,7 +66,7 @@ func checkPrograms() []Finding {
 	}
 	defer objects.Close()
 	found := []Finding{{Name: "bpf", Level: OK, Detail: "the kernel takes the programs"}}
-	l, err := link.AttachTCX(link.TCXOptions{Interface: math.MaxInt32, Program: objects.EgressL2, Attach: ebpf.AttachTCXEgress})
+	l, err := link.AttachTCX(link.TCXOptions{Interface: math.MaxInt32, Program: objects.GuardEgressL2, Attach: ebpf.AttachTCXEgress})
 	switch {
 	case err == nil:
 		return append(found, failed("tcx", errors.Join(errors.New("there is a device of the greatest number there is"), l.Close())))
@@ -108,15 +109,15 @@ func checkDevices(o Options) []Finding {
 	sel := net.find(want)
 	found := judgeDevices(sel)
 	for _, t := range sel.targets {
-		for _, at := range t.attachments() {
-			ahead, err := foreignAhead(o, at.hook)
+		for _, h := range []hook{{t.Index, false}, {t.Index, true}} {
+			ahead, err := foreignAhead(o, h)
 			if err != nil {
 				found = append(found, failed("foreign-programs", err))
 			}
-			found = append(found, judgeForeign(at, ahead)...)
+			found = append(found, judgeForeign(h, t.Name, ahead)...)
 		}
 	}
-	return found
+	return append(found, checkLayers(o, sel)...)
 }
 
 // pinnedSought is what the pinned table of prefixes knows of pods and peers.
@@ -146,11 +147,10 @@ func pinnedSought(o Options) (sought, error) {
 	return want, err
 }
 
-// foreignAhead names the programs that see packets before ours does; none where
-// ours is not attached. All of tcx comes before all of clsact.
+// foreignAhead names the programs that see packets before the last of ours does;
+// none where ours are not attached. All of tcx comes before all of clsact.
 func foreignAhead(o Options, h hook) ([]string, error) {
-	var ahead []string
-	own, err := pinnedLinkID(filepath.Join(o.pins(), "links", h.pin()))
+	own, err := pinnedLinks(o, h)
 	if err != nil {
 		return nil, err
 	}
@@ -158,13 +158,18 @@ func foreignAhead(o Options, h hook) ([]string, error) {
 	if err != nil && !errors.Is(err, ebpf.ErrNotSupported) && !errors.Is(err, unix.EINVAL) { // before Linux 6.6
 		return nil, fmt.Errorf("list the tcx programs of device %d: %w", h.device, err)
 	}
+	var programs []string // "" is one of ours
 	if err == nil {
 		for _, p := range chain.Programs {
-			if id, ok := p.LinkID(); ok && own != 0 && id == own {
-				return ahead, nil
+			name := ""
+			if id, ok := p.LinkID(); !ok || !own[id] {
+				name = programName(p.ID)
 			}
-			ahead = append(ahead, programName(p.ID))
+			programs = append(programs, name)
 		}
+	}
+	if slices.Contains(programs, "") {
+		return beforeLastOfOurs(programs), nil
 	}
 	filters, err := deviceFilters(h.device, h.parent())
 	if err != nil {
@@ -173,30 +178,39 @@ func foreignAhead(o Options, h hook) ([]string, error) {
 	for _, f := range filters {
 		name := fmt.Sprintf("%s filter with priority %d", f.Type(), f.Attrs().Priority)
 		if b, ok := f.(*netlink.BpfFilter); ok {
-			if strings.HasPrefix(b.Name, filterOwner(o.Name)) {
-				return ahead, nil
-			}
 			name = b.Name
+			if strings.HasPrefix(b.Name, filterOwner(o.Name)) {
+				name = ""
+			}
 		}
-		ahead = append(ahead, name)
+		programs = append(programs, name)
 	}
-	return nil, nil
+	return beforeLastOfOurs(programs), nil
 }
 
-func pinnedLinkID(path string) (link.ID, error) {
-	l, err := link.LoadPinnedLink(path, nil)
-	if errors.Is(err, os.ErrNotExist) {
-		return 0, nil
-	}
+// pinnedLinks are the ids of our links on a hook.
+func pinnedLinks(o Options, h hook) (map[link.ID]bool, error) {
+	dir := filepath.Join(o.pins(), "links")
+	slots, err := pinnedSlots(dir)
 	if err != nil {
-		return 0, fmt.Errorf("open pinned link %s: %w", path, err)
+		return nil, err
 	}
-	defer l.Close()
-	info, err := l.Info()
-	if err != nil {
-		return 0, err
+	ids := map[link.ID]bool{}
+	for _, s := range slots {
+		if s.hook != h {
+			continue
+		}
+		l, err := link.LoadPinnedLink(filepath.Join(dir, s.pin()), nil)
+		if err != nil {
+			return nil, fmt.Errorf("open pinned link %s: %w", s.pin(), err)
+		}
+		info, err := l.Info()
+		if err := errors.Join(err, l.Close()); err != nil {
+			return nil, fmt.Errorf("ask for pinned link %s: %w", s.pin(), err)
+		}
+		ids[info.ID] = true
 	}
-	return info.ID, nil
+	return ids, nil
 }
 
 func programName(id ebpf.ProgramID) string {

@@ -11,23 +11,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// filterPriority puts our filter before those of greater priority numbers; a
+// filterPriority puts our filters before those of greater priority numbers; a
 // newer filter of the same priority and kind comes before an older one
-// (cls_bpf_change in net/sched/cls_bpf.c).
+// (cls_bpf_change in net/sched/cls_bpf.c), so steer is added after the guard.
 const filterPriority = 1
 
 // filterOwner begins the names of one tunnel device's filters.
 func filterOwner(name string) string { return "wgsteer/" + name + "/" }
 
-// filterHandle tells the filters of several tunnel devices apart.
-func filterHandle(owner string) uint32 {
+// filterHandle tells the filters of several tunnel devices, and roles, apart.
+func filterHandle(owner string, r role) uint32 {
 	h := fnv.New32a()
-	h.Write([]byte(owner))
+	h.Write([]byte(owner + string(r)))
 	return h.Sum32()&0x7fffffff | 1
 }
 
 // attachClsact makes sure of a filter with program on the device's clsact qdisc.
-// One that is there is replaced atomically.
+// One that is there is replaced atomically. A guard that is new is ahead of steer,
+// and would drop what that one is to redirect: steer has to be put there anew.
 func (a *attacher) attachClsact(at attachment, program *ebpf.Program) (changed int, err error) {
 	info, err := program.Info()
 	if err != nil {
@@ -38,12 +39,29 @@ func (a *attacher) attachClsact(at attachment, program *ebpf.Program) (changed i
 		return 0, err
 	}
 	id, _ := info.ID()
+	isNew := true
 	for _, f := range present {
-		if own, ok := f.(*netlink.BpfFilter); ok && own.Name == a.owner+at.program && own.Id == int(id) {
-			a.filters[at.hook] = true
+		own, ok := f.(*netlink.BpfFilter)
+		if !ok || own.Name != a.owner+at.program {
+			continue
+		}
+		isNew = false
+		if own.Id == int(id) {
+			a.filters[at.slot] = true
 			return 0, nil
 		}
 	}
+	changed, err = a.addFilter(at, program)
+	if err == nil && isNew && at.role == roleGuard {
+		var moved int
+		moved, err = a.detachClsact(slot{at.hook, roleSteer})
+		changed += moved
+	}
+	return changed, err
+}
+
+// addFilter adds a filter, and the qdisc where there is none, or replaces the filter.
+func (a *attacher) addFilter(at attachment, program *ebpf.Program) (changed int, err error) {
 	qdisc := clsact(at.device)
 	if err := netlink.QdiscAdd(qdisc); err == nil {
 		changed++
@@ -54,7 +72,7 @@ func (a *attacher) attachClsact(at attachment, program *ebpf.Program) (changed i
 		FilterAttrs: netlink.FilterAttrs{
 			LinkIndex: at.device,
 			Parent:    at.parent(),
-			Handle:    filterHandle(a.owner),
+			Handle:    filterHandle(a.owner, at.role),
 			Priority:  filterPriority,
 			Protocol:  unix.ETH_P_ALL,
 		},
@@ -65,32 +83,32 @@ func (a *attacher) attachClsact(at attachment, program *ebpf.Program) (changed i
 	if err := netlink.FilterReplace(filter); err != nil {
 		return changed, explainClsact(fmt.Errorf("add a filter: %w", err))
 	}
-	a.filters[at.hook] = true
+	a.filters[at.slot] = true
 	return changed + 1, nil
 }
 
-// detachClsact removes our filter on h, if there is one, and the qdisc if that
+// detachClsact removes our filter in a slot, if there is one, and the qdisc if that
 // leaves it without any.
-func (a *attacher) detachClsact(h hook) (changed int, err error) {
-	if !a.filters[h] {
+func (a *attacher) detachClsact(s slot) (changed int, err error) {
+	if !a.filters[s] {
 		return 0, nil
 	}
-	present, err := deviceFilters(h.device, h.parent())
+	present, err := deviceFilters(s.device, s.parent())
 	if err != nil && !errors.Is(err, unix.ENODEV) {
 		return 0, err
 	}
 	for _, f := range present {
 		own, ok := f.(*netlink.BpfFilter)
-		if !ok || !strings.HasPrefix(own.Name, a.owner) {
+		if !ok || !strings.HasPrefix(own.Name, a.owner) || filterSlot(own, a.owner) != s {
 			continue
 		}
 		if err := netlink.FilterDel(own); err != nil {
-			return changed, fmt.Errorf("remove the filter %s of device %d: %w", own.Name, h.device, err)
+			return changed, fmt.Errorf("remove the filter %s of device %d: %w", own.Name, s.device, err)
 		}
 		changed++
 	}
-	delete(a.filters, h)
-	removed, err := removeIdleClsact(h.device)
+	delete(a.filters, s)
+	removed, err := removeIdleClsact(s.device)
 	return changed + removed, err
 }
 
@@ -159,8 +177,9 @@ func deviceFilters(device int, parent uint32) ([]netlink.Filter, error) {
 	return filters, nil
 }
 
-func filterHook(f *netlink.BpfFilter) hook {
-	return hook{f.LinkIndex, f.Parent == netlink.HANDLE_MIN_INGRESS}
+func filterSlot(f *netlink.BpfFilter, owner string) slot {
+	at := hook{f.LinkIndex, f.Parent == netlink.HANDLE_MIN_INGRESS}
+	return slot{at, roleOf(strings.TrimPrefix(f.Name, owner))}
 }
 
 func (h hook) parent() uint32 {

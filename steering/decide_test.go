@@ -14,8 +14,8 @@ import (
 	"github.com/wgsteer/wgsteer/internal/privtest"
 )
 
-// TestDecideAsThePrograms sends each pair of addresses through each program, by
-// BPF_PROG_TEST_RUN under every policy: Explain's look-up and decide come to the
+// TestDecideAsThePrograms sends each pair of addresses through each chain of
+// programs, by BPF_PROG_TEST_RUN under every policy: Explain's look-up and decide come to the
 // outcome that is counted.
 func TestDecideAsThePrograms(t *testing.T) {
 	privtest.Root(t)
@@ -33,9 +33,9 @@ func TestDecideAsThePrograms(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
-	programs := map[bpf.Hook]*ebpf.Program{
-		bpf.HookEgress: o.EgressL2, bpf.HookIngress: o.IngressL2,
-		bpf.HookTunnelEgress: o.TunnelEgress, bpf.HookTunnelIngress: o.TunnelIngress,
+	chains := map[bpf.Hook][]*ebpf.Program{
+		bpf.HookEgress: {o.SteerL2, o.GuardEgressL2, o.BackstopEgressL2}, bpf.HookIngress: {o.GuardIngressL2, o.BackstopIngressL2},
+		bpf.HookTunnelEgress: {o.TunnelEgress}, bpf.HookTunnelIngress: {o.TunnelIngress, o.BackstopTunnelIngress},
 	}
 	seen := map[bpf.Outcome]bool{}
 	for _, strict := range []bool{true, false} {
@@ -47,16 +47,14 @@ func TestDecideAsThePrograms(t *testing.T) {
 			if err := o.Settings.Put(uint32(0), settings); err != nil {
 				t.Fatal(err)
 			}
-			for hook, program := range programs {
+			for hook, chain := range chains {
 				for range 400 {
 					from, to := pair(random)
 					verdict, reason := decide(hook, s.end(from).class, s.end(to).class, strict, tunnel != 0)
 					want := bpf.Outcome{Hook: hook, Verdict: verdict, Reason: reason}
 					seen[want] = true
 					before := packetsOf(t, &o, want)
-					if _, err := program.Run(&ebpf.RunOptions{Data: ethernet(t, from, to)}); err != nil {
-						t.Fatal(err)
-					}
+					runChain(t, chain, ethernet(t, from, to))
 					if got := packetsOf(t, &o, want) - before; got != 1 {
 						t.Fatalf("seed %d, strict %v, tunnel %d: %v > %v: %+v is counted %d times, want once", seed, strict, tunnel, from, to, want, got)
 					}
@@ -66,6 +64,20 @@ func TestDecideAsThePrograms(t *testing.T) {
 	}
 	if len(seen) < 18 {
 		t.Errorf("only %d outcomes came about: %v", len(seen), seen)
+	}
+}
+
+// runChain gives a frame to one program after the other until one has a verdict.
+func runChain(t *testing.T, chain []*ebpf.Program, frame []byte) {
+	t.Helper()
+	for _, program := range chain {
+		action, err := program.Run(&ebpf.RunOptions{Data: frame})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if int32(action) != -1 { // TCX_NEXT
+			return
+		}
 	}
 }
 

@@ -2,13 +2,14 @@ package steering
 
 import (
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
 	"strings"
 
 	"github.com/wgsteer/wgsteer/bpf"
 )
+
+const leastIPv6 = 1280 // RFC 8200, 5: the least MTU that IPv6 takes
 
 // scene is all that an explanation is made of.
 type scene struct {
@@ -18,11 +19,17 @@ type scene struct {
 	tunnel device // as it is; zero: it is not there
 	route  Route
 	out    device // that the route leads to
-	// steered are the devices that have our programs at egress and at ingress,
-	// and how: "tcx" or "clsact".
-	egress, ingress map[string]string
+	// The devices that have programs of ours at egress and at ingress.
+	egress, ingress map[string]programs
 	ours            []ownedRoute
+	table           tableSeen
 }
+
+// programs are those of ours on one side of a device, and how each is attached.
+type programs map[role]string
+
+// guarded tells whether they drop what must not cross.
+func (p programs) guarded() bool { return p[roleGuard] != "" || p[roleBackstop] != "" }
 
 // ownedRoute is one of our routes: into the tunnel, or unreachable.
 type ownedRoute struct {
@@ -56,6 +63,9 @@ func (s scene) explain(source, destination netip.Addr) Explanation {
 	if covered {
 		e.Layers = s.layers(destination)
 	}
+	if e.Verdict == bpf.VerdictEncrypt.String() {
+		e.Longer = longer(e.MTU, destination.Is6())
+	}
 	if reason == bpf.ReasonToRemoteNode {
 		e.Notes = append(e.Notes, "where the CNI gives such packets the node's own address (masquerade), they are the node's traffic by the time they leave, and pass in plaintext")
 	}
@@ -66,7 +76,7 @@ func (s scene) explain(source, destination netip.Addr) Explanation {
 // the tunnel nor out by a steered device.
 func (s scene) delivers() bool {
 	return s.route.Type == "local" ||
-		s.route.Type == "unicast" && s.out.index != s.tunnel.index && s.egress[s.out.name] == ""
+		s.route.Type == "unicast" && s.out.index != s.tunnel.index && len(s.egress[s.out.name]) == 0
 }
 
 // outwards follows a packet that leaves.
@@ -78,9 +88,20 @@ func (s scene) outwards(e *Explanation, from, to bpf.Class, covered bool) {
 	case s.tunnel.index != 0 && s.out.index == s.tunnel.index:
 		e.step(bpf.HookTunnelEgress, s.tunnel.name, from, to, s)
 		return
-	case s.egress[s.out.name] == "":
+	}
+	on := s.egress[s.out.name]
+	verdict, _ := decide(bpf.HookEgress, from, to, s.strict, s.index != 0)
+	switch {
+	case verdict == bpf.VerdictEncrypt && on[roleSteer] != "": // whether guarded or not
+	case !on.guarded() && covered && to != bpf.ClassLocalPod && s.table.refuses(s.out.index):
+		e.settle("drop", bpf.ReasonNotSteered.String(), s.out.name+" has none of the programs on its egress that would drop it, but the nftables table does")
+		return
+	case !on.guarded():
 		e.Plaintext = covered
-		e.settle("pass", "not_steered", s.out.name+" has none of the programs on its egress, so the packet goes there as it is")
+		e.settle("pass", "unguarded", s.out.name+" has none of the programs on its egress that would drop it, so the packet goes there as it is")
+		return
+	case verdict == bpf.VerdictEncrypt:
+		e.take(bpf.HookEgress, s.out.name, bpf.VerdictDrop, bpf.ReasonNotSteered)
 		return
 	}
 	switch e.step(bpf.HookEgress, s.out.name, from, to, s) {
@@ -96,16 +117,29 @@ func (s scene) outwards(e *Explanation, from, to bpf.Class, covered bool) {
 	}
 }
 
+// longer says what becomes of packets that are longer than the tunnel's MTU.
+func longer(mtu int, ipv6 bool) string {
+	switch {
+	case ipv6 && mtu < leastIPv6:
+		return "goes in fragments of the tunnel's datagrams, since IPv6 has no less than 1280 bytes"
+	case ipv6:
+		return "is dropped as too_long, and answered by ICMP"
+	}
+	return "is dropped as too_long, and answered by ICMP, if it must not be fragmented; else goes in fragments of the tunnel's datagrams"
+}
+
 // in tells of a packet for this node: what it meets in plaintext, and then, where
 // a peer would encrypt it, what it meets as it comes out of the tunnel.
 func (s scene) in(e *Explanation, from, to bpf.Class) {
 	_, reason := decide(bpf.HookIngress, from, to, s.strict, true)
 	covered := reason == bpf.ReasonPlaintextIn
-	if uplinks := slices.Sorted(maps.Keys(s.ingress)); len(uplinks) > 0 {
+	if uplinks := s.guardedAtIngress(); len(uplinks) > 0 {
 		verdict := e.step(bpf.HookIngress, strings.Join(uplinks, ", "), from, to, s)
 		e.Plaintext = covered && verdict == bpf.VerdictPass
+	} else if covered && s.table.refuses(0) {
+		e.settle("drop", bpf.ReasonPlaintextIn.String(), "no device has one of the programs on its ingress, but the nftables table drops it")
 	} else {
-		e.settle("pass", "not_steered", "no device has one of the programs on its ingress, so it comes in as it is")
+		e.settle("pass", "unguarded", "no device has one of the programs on its ingress, so it comes in as it is")
 		e.Plaintext = covered
 	}
 	if covered && e.Peer != "" && s.redirects() {
@@ -116,15 +150,31 @@ func (s scene) in(e *Explanation, from, to bpf.Class) {
 	}
 }
 
+// guardedAtIngress are the devices that drop plaintext that comes in.
+func (s scene) guardedAtIngress() []string {
+	var names []string
+	for name, on := range s.ingress {
+		if on.guarded() {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
 // redirects says whether there is a device where the programs redirect to.
 func (s scene) redirects() bool { return s.index != 0 && s.tunnel.index == s.index }
 
 // step adds what a program does, which becomes the verdict.
 func (e *Explanation) step(hook bpf.Hook, device string, from, to bpf.Class, s scene) bpf.Verdict {
 	verdict, reason := decide(hook, from, to, s.strict, s.index != 0)
+	e.take(hook, device, verdict, reason)
+	return verdict
+}
+
+func (e *Explanation) take(hook bpf.Hook, device string, verdict bpf.Verdict, reason bpf.Reason) {
 	e.Steps = append(e.Steps, Step{hook.String(), device, verdict.String(), reason.String(), reason.Doc()})
 	e.settle(verdict.String(), reason.String(), reason.Doc())
-	return verdict
 }
 
 func (e *Explanation) settle(verdict, reason, why string) {
@@ -133,9 +183,13 @@ func (e *Explanation) settle(verdict, reason, why string) {
 
 // layers are what would catch a packet to an address, each by itself.
 func (s scene) layers(to netip.Addr) []Layer {
-	program := Layer{Name: "program", Detail: "no program on the egress of the route's device"}
-	if how := s.egress[s.out.name]; how != "" && s.route.Type == "unicast" {
-		program.There, program.Detail = true, how+" on the egress of "+s.out.name
+	var layers []Layer
+	for _, r := range []role{roleGuard, roleBackstop} {
+		l := Layer{Name: string(r), Detail: "not on the egress of the route's device"}
+		if how := s.egress[s.out.name][r]; how != "" && s.route.Type == "unicast" {
+			l.There, l.Detail = true, how+" on the egress of "+s.out.name
+		}
+		layers = append(layers, l)
 	}
 	tunnel := Layer{Name: "tunnel_route", Detail: "no route of ours into the tunnel for it"}
 	unreachable := Layer{Name: "unreachable_route", Detail: "no unreachable route of ours for it"}
@@ -148,7 +202,7 @@ func (s scene) layers(to netip.Addr) []Layer {
 			at.There, at.Detail = true, r.match.String()
 		}
 	}
-	return []Layer{program, tunnel, unreachable}
+	return append(layers, s.tableLayer(), tunnel, unreachable)
 }
 
 // classed is an End with its class.
@@ -167,5 +221,17 @@ func (s scene) end(addr netip.Addr) classed {
 		}
 	}
 	found.Class, found.Meaning = found.class.String(), found.class.Doc()
+	return found
+}
+
+// clusterCIDRs are the prefixes of the cluster, sorted.
+func (s scene) clusterCIDRs() []netip.Prefix {
+	var found []netip.Prefix
+	for key, value := range s.prefixes {
+		if bpf.Class(value.Class) == bpf.ClassCluster {
+			found = append(found, key.Prefix())
+		}
+	}
+	slices.SortFunc(found, netip.Prefix.Compare)
 	return found
 }

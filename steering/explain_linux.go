@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"net/netip"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -39,6 +38,9 @@ func Explain(options Options, source, destination netip.Addr) (Explanation, erro
 		return Explanation{}, err
 	}
 	if err := s.readRoutes(o, source, destination); err != nil {
+		return Explanation{}, err
+	}
+	if s.table, err = o.seeTable(s.strict); err != nil {
 		return Explanation{}, err
 	}
 	return s.explain(source, destination), nil
@@ -85,50 +87,47 @@ func (s *scene) readDevices(o Options) error {
 	if err != nil {
 		return err
 	}
-	s.egress, s.ingress = map[string]string{}, map[string]string{}
+	s.egress, s.ingress = map[string]programs{}, map[string]programs{}
 	for _, d := range n.devices {
 		if d.name == o.Name {
 			s.tunnel = d
 			continue
 		}
-		for _, h := range []hook{{d.index, false}, {d.index, true}} {
-			how, err := o.attachedBy(h)
+		for at, h := range map[*map[string]programs]hook{&s.egress: {d.index, false}, &s.ingress: {d.index, true}} {
+			found, err := o.programsOn(h)
 			if err != nil {
 				return err
 			}
-			switch {
-			case how == "":
-			case h.ingress:
-				s.ingress[d.name] = how
-			default:
-				s.egress[d.name] = how
+			if len(found) > 0 {
+				(*at)[d.name] = found
 			}
 		}
 	}
 	return nil
 }
 
-// attachedBy is the mechanism by which one of our programs is at a hook; "" if
-// none is.
-func (o Options) attachedBy(h hook) (string, error) {
-	attached, err := linkHolds(filepath.Join(o.pins(), "links", h.pin()), h)
-	if err != nil {
-		return "", err
-	}
-	if attached {
-		return mechanismTCX, nil
-	}
+// programsOn are our programs on one side of a device.
+func (o Options) programsOn(h hook) (programs, error) {
+	found := programs{}
 	filters, err := deviceFilters(h.device, h.parent())
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	if slices.ContainsFunc(filters, func(f netlink.Filter) bool {
-		b, ok := f.(*netlink.BpfFilter)
-		return ok && strings.HasPrefix(b.Name, filterOwner(o.Name))
-	}) {
-		return mechanismClsact, nil
+	for _, f := range filters {
+		if b, ok := f.(*netlink.BpfFilter); ok && strings.HasPrefix(b.Name, filterOwner(o.Name)) {
+			found[filterSlot(b, filterOwner(o.Name)).role] = mechanismClsact
+		}
 	}
-	return "", nil
+	for _, r := range []role{roleSteer, roleGuard} {
+		attached, err := linkHolds(filepath.Join(o.pins(), "links", slot{h, r}.pin()), h)
+		if err != nil {
+			return nil, err
+		}
+		if attached {
+			found[r] = mechanismTCX
+		}
+	}
+	return found, nil
 }
 
 // linkHolds says whether a pinned link is at its hook: one that was detached, or

@@ -77,21 +77,39 @@ func afterTheEnd(t *testing.T, o steering.Options, s *steering.Steering, closeTu
 	})
 	defer removeRoute(t, addRoute(t, "10.244.2.0/24", "192.0.2.2"))
 	e := explain(t, o, podAddr, peerPod)
-	if text(e) != "[egress] drop no_tunnel eth0 false" || e.Plaintext || !there(e, "program") || there(e, "tunnel_route") {
+	if text(e) != "[egress] drop no_tunnel eth0 false" || e.Plaintext || !there(e, "guard") || there(e, "tunnel_route") {
 		t.Errorf("dead, with one: %+v", e)
 	}
-	eth0 := byName(t, "eth0").Attrs().Index
-	if byClsact(o) {
-		q := &netlink.GenericQdisc{QdiscType: "clsact", QdiscAttrs: netlink.QdiscAttrs{LinkIndex: eth0,
-			Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT}}
-		if err := netlink.QdiscDel(q); err != nil {
-			t.Fatal(err)
+	if !byClsact(o) {
+		for _, role := range []string{"steer", "guard"} {
+			removePin(t, o, role)
+			if e := explain(t, o, podAddr, peerPod); text(e) != "[egress] drop no_tunnel eth0 false" && text(e) != "[egress] drop not_steered eth0 false" || !there(e, "backstop") {
+				t.Errorf("without %s: %+v", role, e)
+			}
 		}
-	} else if err := os.Remove(filepath.Join(o.BPFFS, o.Name, "links", fmt.Sprintf("%d-egress", eth0))); err != nil {
+	}
+	deleteClsact(t, "eth0")
+	if e := explain(t, o, podAddr, peerPod); text(e) != "[] pass unguarded eth0 false" || !e.Plaintext || there(e, "guard") || there(e, "backstop") || !there(e, "unreachable_route") {
+		t.Errorf("without its programs: %+v", e)
+	}
+}
+
+// removePin takes the link of a program on the egress of eth0 away.
+func removePin(t *testing.T, o steering.Options, role string) {
+	t.Helper()
+	pin := fmt.Sprintf("%d-egress-%s", byName(t, "eth0").Attrs().Index, role)
+	if err := os.Remove(filepath.Join(o.BPFFS, o.Name, "links", pin)); err != nil {
 		t.Fatal(err)
 	}
-	if e := explain(t, o, podAddr, peerPod); text(e) != "[] pass not_steered eth0 false" || !e.Plaintext || there(e, "program") || !there(e, "unreachable_route") {
-		t.Errorf("without its program: %+v", e)
+}
+
+// deleteClsact takes all filters of a device away.
+func deleteClsact(t *testing.T, device string) {
+	t.Helper()
+	q := &netlink.GenericQdisc{QdiscType: "clsact", QdiscAttrs: netlink.QdiscAttrs{LinkIndex: byName(t, device).Attrs().Index,
+		Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT}}
+	if err := netlink.QdiscDel(q); err != nil {
+		t.Fatal(err)
 	}
 }
 

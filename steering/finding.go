@@ -2,6 +2,7 @@ package steering
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -88,20 +89,56 @@ func judgeDevices(sel selection) []Finding {
 	return found
 }
 
+// beforeLastOfOurs are the others of a chain, by name, that come before the last of
+// ours, which have none.
+func beforeLastOfOurs(chain []string) []string {
+	var others, ahead []string
+	for _, name := range chain {
+		if name == "" {
+			ahead = slices.Clone(others)
+			continue
+		}
+		others = append(others, name)
+	}
+	return ahead
+}
+
 // judgeForeign judges the programs of others that see a device's packets before
 // ours, first one first.
-func judgeForeign(at attachment, ahead []string) []Finding {
+func judgeForeign(h hook, device string, ahead []string) []Finding {
 	if len(ahead) == 0 {
 		return nil
 	}
 	not := "steered"
-	if at.ingress {
+	if h.ingress {
 		not = "guarded"
 	}
 	return []Finding{{
 		Name: "foreign-programs", Level: Warn,
 		Detail: fmt.Sprintf("on the %s of %s, ahead of ours: %s; what they redirect or accept is not %s",
-			at.direction(), at.name, strings.Join(ahead, ", "), not),
+			h.direction(), device, strings.Join(ahead, ", "), not),
 		Mend: "let them return TCX_NEXT (TC_ACT_UNSPEC), or attach after ours",
+	}}
+}
+
+// judgeLayers judges what of the guard is missing.
+func judgeLayers(missing []string) Finding {
+	if len(missing) == 0 {
+		return Finding{Name: "layers", Level: OK, Detail: "every layer of the guard stands"}
+	}
+	return Finding{
+		Name: "layers", Level: Fail, Detail: "missing: " + strings.Join(missing, ", "),
+		Mend: "the daemon puts back what is taken away: is it running? `wgsteer guard` does so without it",
+	}
+}
+
+// judgeLeftovers judges what is there of a data plane whose pins are gone.
+func judgeLeftovers(names []string) []Finding {
+	if len(names) == 0 {
+		return nil
+	}
+	return []Finding{{
+		Name: "leftovers", Level: Warn, Detail: "without the pins they belong to: " + strings.Join(names, ", "),
+		Mend: "`wgsteer teardown` removes them; a start takes them over",
 	}}
 }

@@ -24,8 +24,8 @@ func TestJudge(t *testing.T) {
 		{"devices", judgeDevices(selection{targets: []target{{Device: Device{Name: "eth0", Reason: "default route"}}}}), OK, "eth0 (default route)"},
 		{"no device", judgeDevices(selection{}), Warn, "no device leads"},
 		{"unsteerable", judgeDevices(selection{targets: make([]target, 1), unsteerable: []Device{{Name: "mv0", Reason: "because"}}})[1:], Warn, "mv0 cannot be steered: because"},
-		{"foreign", judgeForeign(attachment{name: "eth0"}, []string{"x", "y"}), Warn, "on the egress of eth0, ahead of ours: x, y; what they redirect or accept is not steered"},
-		{"foreign ingress", judgeForeign(attachment{hook: hook{2, true}, name: "eth0"}, []string{"x"}), Warn, "on the ingress of eth0, ahead of ours: x; what they redirect or accept is not guarded"},
+		{"foreign", judgeForeign(hook{2, false}, "eth0", beforeLastOfOurs([]string{"x", "", "y", "", "z"})), Warn, "on the egress of eth0, ahead of ours: x, y; what they redirect or accept is not steered"},
+		{"foreign ingress", judgeForeign(hook{2, true}, "eth0", []string{"x"}), Warn, "on the ingress of eth0, ahead of ours: x; what they redirect or accept is not guarded"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if len(test.got) != 1 {
@@ -40,20 +40,20 @@ func TestJudge(t *testing.T) {
 			}
 		})
 	}
-	if f := judgeForeign(attachment{name: "eth0"}, nil); f != nil {
+	if f := judgeForeign(hook{2, false}, "eth0", beforeLastOfOurs([]string{"", "x"})); f != nil {
 		t.Errorf("nobody is ahead; got %+v", f)
 	}
 }
 
-func TestHookOf(t *testing.T) {
-	for _, h := range []hook{{2, false}, {4711, true}} {
-		if got, err := hookOf(h.pin()); err != nil || got != h {
-			t.Errorf("%s: got %+v, %v", h.pin(), got, err)
+func TestSlotOf(t *testing.T) {
+	for _, s := range []slot{{hook{2, false}, roleSteer}, {hook{4711, true}, roleGuard}, {hook{2, false}, ""}, {hook{2, true}, "newer"}} {
+		if got, err := slotOf(s.pin()); err != nil || got != s {
+			t.Errorf("%s: got %+v, %v", s.pin(), got, err)
 		}
 	}
-	for _, s := range []string{"", "2", "2-", "x-egress", "2-egress-new", "02-egress", "2-sideways"} {
-		if h, err := hookOf(s); err == nil {
-			t.Errorf("%q was taken for %+v", s, h)
+	for _, pin := range []string{"", "2", "2-", "2-egress-", "x-egress-guard", "02-egress-guard", "2-sideways-guard"} {
+		if s, err := slotOf(pin); err == nil {
+			t.Errorf("%q was taken for %+v", pin, s)
 		}
 	}
 }

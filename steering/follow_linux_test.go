@@ -12,7 +12,6 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/link"
-	"github.com/google/go-cmp/cmp"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
@@ -96,7 +95,7 @@ func TestFollow(t *testing.T) {
 			t.Fatal(err)
 		}
 		wantDevices(t, s, "eth0")
-		if _, err := os.Stat(filepath.Join(o.BPFFS, o.Name, "links", fmt.Sprintf("%d-egress", eth1.Attrs().Index))); !os.IsNotExist(err) {
+		if _, err := os.Stat(filepath.Join(o.BPFFS, o.Name, "links", fmt.Sprintf("%d-egress-guard", eth1.Attrs().Index))); !os.IsNotExist(err) {
 			t.Errorf("the pin of a device that is gone: %v", err)
 		}
 
@@ -147,102 +146,6 @@ func attachedTo(t *testing.T, index int) int {
 		count += len(filters)
 	}
 	return count
-}
-
-// TestMend: what others take away is put back.
-func TestMend(t *testing.T) {
-	byMechanism(t, func(t *testing.T, n node, o steering.Options) {
-		_, index := openTUN(t, o.Name)
-		eth0 := byName(t, "eth0").Attrs().Index
-		if hasTCX() {
-			attachForeign(t, eth0, returns(-1), "tcx") // it is not taken for ours
-		}
-		pins := filepath.Join(o.BPFFS, o.Name)
-		for _, test := range []struct {
-			name  string
-			every time.Duration // 0: an event tells
-			take  func(t *testing.T)
-		}{
-			{"our routes", 0, func(t *testing.T) {
-				routes, err := netlink.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{Protocol: steering.DefaultRouteProtocol}, netlink.RT_FILTER_PROTOCOL)
-				if err != nil || len(routes) != 6 {
-					t.Fatalf("there are 6 routes of ours; got %v, %v", routes, err)
-				}
-				for _, r := range routes {
-					removeRoute(t, &r)
-				}
-			}},
-			{"an address of the tunnel device", 0, func(t *testing.T) {
-				a, err := netlink.ParseAddr("192.0.2.1/32")
-				if err != nil {
-					t.Fatal(err)
-				}
-				if err := netlink.AddrDel(byName(t, o.Name), a); err != nil {
-					t.Fatal(err)
-				}
-			}},
-			{"the clsact qdisc", 0, func(t *testing.T) {
-				if !byClsact(o) {
-					return
-				}
-				qdisc := &netlink.GenericQdisc{QdiscAttrs: netlink.QdiscAttrs{LinkIndex: eth0, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT}, QdiscType: "clsact"}
-				if err := netlink.QdiscDel(qdisc); err != nil {
-					t.Fatal(err)
-				}
-			}},
-			{"a link", 20 * time.Millisecond, func(t *testing.T) {
-				if byClsact(o) {
-					return
-				}
-				l, err := link.LoadPinnedLink(filepath.Join(pins, "links", fmt.Sprintf("%d-egress", eth0)), nil)
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer l.Close()
-				if err := l.Detach(); err != nil {
-					t.Fatal(err)
-				}
-			}},
-			{"the pins", 20 * time.Millisecond, func(t *testing.T) {
-				if err := os.RemoveAll(pins); err != nil {
-					t.Fatal(err)
-				}
-			}},
-			{"the reverse path filter", 20 * time.Millisecond, func(t *testing.T) {
-				write(t, "/proc/sys/net/ipv4/conf/"+o.Name+"/rp_filter", "1")
-			}},
-		} {
-			t.Run(test.name, func(t *testing.T) {
-				o := o
-				o.VerifyEvery = max(test.every, 0)
-				if test.every == 0 {
-					o.VerifyEvery = time.Hour
-				}
-				s := start(t, o)
-				apply(t, s, steered(index))
-				run(t, s)
-				before := whole(t, o, eth0)
-				test.take(t)
-				eventually(t, func() string {
-					if now := whole(t, o, eth0); now != before {
-						return fmt.Sprintf("not mended (-want +got):\n%s", cmp.Diff(before, now))
-					}
-					return ""
-				})
-			})
-		}
-	})
-}
-
-// whole is what TestMend's cases take away, as text.
-func whole(t *testing.T, o steering.Options, uplink int) string {
-	t.Helper()
-	filter, err := os.ReadFile("/proc/sys/net/ipv4/conf/" + o.Name + "/rp_filter")
-	if err != nil {
-		t.Fatal(err)
-	}
-	lines := append(traces(t, o), "rp_filter "+string(filter), fmt.Sprintf("%d programs on the uplink", attachedTo(t, uplink)))
-	return strings.Join(lines, "\n")
 }
 
 func TestDiscover(t *testing.T) {

@@ -163,15 +163,32 @@ func (o *objects) missPins(dir string) {
 	}
 }
 
+// intact says whether all pins are there.
+func (o *objects) intact(dir string) bool {
+	for name := range o.maps() {
+		if _, err := os.Lstat(filepath.Join(dir, "maps", name)); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
 // program is the program of that name.
 func (o *objects) program(name string) *ebpf.Program {
 	return map[string]*ebpf.Program{
-		bpf.SteerProgEgressL2:      o.EgressL2,
-		bpf.SteerProgEgressL3:      o.EgressL3,
-		bpf.SteerProgIngressL2:     o.IngressL2,
-		bpf.SteerProgIngressL3:     o.IngressL3,
-		bpf.SteerProgTunnelEgress:  o.TunnelEgress,
-		bpf.SteerProgTunnelIngress: o.TunnelIngress,
+		bpf.SteerProgSteerL2:               o.SteerL2,
+		bpf.SteerProgSteerL3:               o.SteerL3,
+		bpf.SteerProgGuardEgressL2:         o.GuardEgressL2,
+		bpf.SteerProgGuardEgressL3:         o.GuardEgressL3,
+		bpf.SteerProgGuardIngressL2:        o.GuardIngressL2,
+		bpf.SteerProgGuardIngressL3:        o.GuardIngressL3,
+		bpf.SteerProgBackstopEgressL2:      o.BackstopEgressL2,
+		bpf.SteerProgBackstopEgressL3:      o.BackstopEgressL3,
+		bpf.SteerProgBackstopIngressL2:     o.BackstopIngressL2,
+		bpf.SteerProgBackstopIngressL3:     o.BackstopIngressL3,
+		bpf.SteerProgTunnelEgress:          o.TunnelEgress,
+		bpf.SteerProgTunnelIngress:         o.TunnelIngress,
+		bpf.SteerProgBackstopTunnelIngress: o.BackstopTunnelIngress,
 	}[name]
 }
 

@@ -32,13 +32,14 @@ func (h host) ourRoutes() ([]netlink.Route, error) {
 }
 
 // setRoutes makes our routes those that are wanted: first what is new or leads
-// elsewhere, then it removes the rest. It goes on after an error, since each
-// route counts.
-func (h host) setRoutes(want map[routeKey]routeTarget) (changed int, err error) {
+// elsewhere, which it returns, then it removes the rest. It goes on after an error,
+// since each route counts.
+func (h host) setRoutes(want map[routeKey]routeTarget) (put map[routeKey]bool, removed int, err error) {
 	listed, err := h.ourRoutes()
 	if err != nil {
-		return 0, err
+		return nil, 0, err
 	}
+	put = map[routeKey]bool{}
 	have := map[routeKey]routeTarget{}
 	var errs []error
 	var rest []netlink.Route
@@ -52,24 +53,24 @@ func (h host) setRoutes(want map[routeKey]routeTarget) (changed int, err error) 
 	}
 	d := diff(have, want, true)
 	for key, target := range d.put {
-		put := netlink.RouteAdd // fails where somebody else has that route
+		set := netlink.RouteAdd // fails where somebody else has that route
 		if _, ours := have[key]; ours {
-			put = netlink.RouteReplace
+			set = netlink.RouteReplace
 		}
-		if err := put(h.route(key, target)); err != nil {
+		if err := set(h.route(key, target)); err != nil {
 			errs = append(errs, fmt.Errorf("set the route to %v, metric %d: %w", key.dst, key.metric, err))
 			continue
 		}
-		changed++
+		put[key] = true
 	}
 	for _, r := range rest {
 		if err := removeRoute(r); err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		changed++
+		removed++
 	}
-	return changed, errors.Join(errs...)
+	return put, removed, errors.Join(errs...)
 }
 
 func removeRoute(r netlink.Route) error {
@@ -126,12 +127,14 @@ func listAddresses(index int) ([]netlink.Addr, error) {
 	return all, nil
 }
 
-// setAddresses makes our addresses on the tunnel device those that are wanted.
-func setAddresses(index int, want map[netip.Prefix]bool) (changed int, err error) {
+// setAddresses makes our addresses on the tunnel device those that are wanted, and
+// returns the new ones.
+func setAddresses(index int, want map[netip.Prefix]bool) (put map[netip.Prefix]bool, removed int, err error) {
 	listed, err := listAddresses(index)
 	if err != nil {
-		return 0, err
+		return nil, 0, err
 	}
+	put = map[netip.Prefix]bool{}
 	have := map[netip.Prefix]bool{}
 	var rest []netlink.Addr
 	for _, a := range listed {
@@ -150,16 +153,16 @@ func setAddresses(index int, want map[netip.Prefix]bool) (changed int, err error
 			errs = append(errs, fmt.Errorf("put address %v on device %d: %w", p, index, err))
 			continue
 		}
-		changed++
+		put[p] = true
 	}
 	for _, a := range rest {
 		if err := removeAddress(index, a); err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		changed++
+		removed++
 	}
-	return changed, errors.Join(errs...)
+	return put, removed, errors.Join(errs...)
 }
 
 func removeAddress(index int, a netlink.Addr) error {

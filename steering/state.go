@@ -105,6 +105,9 @@ type Status struct {
 	// Unsteerable are devices that carry pod packets past the programs
 	// (macvlan, ipvlan, a bridge that holds both pods and the uplink), and why.
 	Unsteerable []Device `json:"unsteerable,omitempty"`
+	// Repairs are what this process has put back after something else took it away,
+	// sorted by layer and name.
+	Repairs []Repair `json:"repairs,omitempty"`
 	// Changes counts what this process has written to the kernel: map entries,
 	// attachments, routes, addresses, pins. It stands still while all is as applied.
 	Changes uint64 `json:"changes"`

@@ -28,6 +28,17 @@ func (s *Steering) show(devices []Attachment, tunnel Attachment, unsteerable []D
 	s.shown.Devices, s.shown.Tunnel, s.shown.Unsteerable = devices, tunnel, unsteerable
 }
 
+// tellRepairs logs what of the last reconciliation was a repair, and keeps it for
+// Status.
+func (s *Steering) tellRepairs() {
+	for _, r := range s.repairs.fresh {
+		s.options.Logger.Warn("put back what was taken away", "layer", r.Layer, "what", r.What, "times", r.Times)
+	}
+	if len(s.repairs.fresh) > 0 {
+		s.shown.Repairs = s.repairs.list()
+	}
+}
+
 // Status is steering at this moment: devices as of the last look, counters as of
 // now. Before the first Apply, and after Close, it has no counters.
 func (s *Steering) Status() Status {
@@ -36,8 +47,12 @@ func (s *Steering) Status() Status {
 	status := s.shown
 	status.Devices = slices.Clone(status.Devices)
 	status.Unsteerable = slices.Clone(status.Unsteerable)
+	status.Repairs = slices.Clone(status.Repairs)
 	if s.leaks != "" && status.Failing == "" {
 		status.Failing = "pod packets may leave by devices that are not steered: " + s.leaks
+	}
+	if s.lacks != "" && status.Failing == "" {
+		status.Failing = s.lacks
 	}
 	if s.objects == nil {
 		return status
@@ -58,6 +73,7 @@ func (s *Steering) Status() Status {
 // look reads the verdicts' counters, and remembers what of them is plaintext.
 func (s *Steering) look() ([]Verdict, error) {
 	verdicts, err := s.objects.verdicts()
+	verdicts = append(verdicts, s.table.verdicts()...)
 	if err == nil && s.state != nil {
 		s.shown.Plaintext = s.shown.Plaintext.next(s.state.Strict, verdicts, s.options.Now())
 	}

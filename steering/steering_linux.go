@@ -20,9 +20,14 @@ type Steering struct {
 	objects  *objects   // nil before the first Apply, and after Close
 	attacher *attacher
 	have     *contents // what the maps hold; nil when they are to be read
-	shown    Status    // without counters
-	leaks    string    // see selection
-	lock     *os.File  // while objects are open
+	repairs  repairs
+	table    nftHost
+	lacks    string   // what the kernel cannot do, see fence
+	shown    Status   // without counters
+	leaks    string   // see selection
+	uplinks  []Device // as found last
+	told     []Device // what uplinks were when UplinksChanged was called last
+	lock     *os.File // while objects are open
 	closed   bool
 }
 
@@ -32,7 +37,7 @@ func New(options Options) (*Steering, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Steering{options: o, host: host{o.RouteProtocol, o.RouteTable}}, nil
+	return &Steering{options: o, host: host{o.RouteProtocol, o.RouteTable}, table: o.nft()}, nil
 }
 
 // Apply makes the kernel what state says, by the smallest change. It needs no
@@ -75,10 +80,13 @@ func (s *Steering) Close() error {
 
 // reconcile makes the kernel what s.state says and remembers how that went.
 func (s *Steering) reconcile() error {
+	s.repairs.begin()
 	err := s.open()
 	if err == nil {
 		err = s.converge()
 	}
+	s.repairs.end(err != nil)
+	s.tellRepairs()
 	s.shown.Failing = ""
 	if err != nil {
 		s.shown.Failing = oneLine(err)
@@ -139,22 +147,23 @@ func (s *Steering) converge() error {
 		effective.Tunnel = Tunnel{}
 	}
 	errs = append(errs, s.wrote(s.objects.set(effective.settings())))
-	devices, wanted, err := s.uplinks(sel)
+	devices, wanted, err := s.steer(sel)
 	errs = append(errs, err)
 	if tunnel.MTU != 0 { // it exists
 		for _, at := range tunnelAttachments(tunnel.Index, tunnel.Name) {
-			wanted[at.hook] = true
+			wanted[at.slot] = true
 		}
 	}
+	// A device is left to its programs when they are there, and not for longer.
+	errs = append(errs, s.fence(net, append(devices, tunnel)))
 	errs = append(errs, s.wrote(s.attacher.keepOnly(wanted)))
-	s.objects.missPins(s.options.pins())
-	errs = append(errs, s.wrote(s.objects.pinMaps(s.options.pins())))
+	errs = append(errs, s.pinMaps())
 	if shrink != nil {
 		errs = append(errs, shrink())
 	}
-	errs = append(errs, s.wrote(s.host.setRoutes(effective.routes())))
+	errs = append(errs, s.routes(effective.routes()))
 	s.show(devices, tunnel, sel.unsteerable)
-	s.leaks = sel.leaks()
+	s.leaks, s.uplinks = sel.leaks(), sel.uplinks()
 	_, err = s.look()
 	return errors.Join(append(errs, err)...)
 }
@@ -202,12 +211,9 @@ func (s *Steering) tunnel(net network) (Attachment, error) {
 	}
 	d := net.devices[at]
 	shown.Name, shown.MTU, shown.Kind = d.name, d.mtu, d.kind
-	errs := []error{
-		s.wrote(setAddresses(index, s.state.addresses())),
-		s.wrote(setTunnelConf(index)),
-	}
+	errs := []error{s.addresses(index), s.wrote(setTunnelConf(index))}
 	for _, at := range tunnelAttachments(index, d.name) {
-		if err := s.wrote(s.attacher.attach(at, s.objects.program(at.program))); err != nil {
+		if err := s.attach(at); err != nil {
 			shown.Error = err.Error()
 			errs = append(errs, err)
 		}
@@ -216,18 +222,18 @@ func (s *Steering) tunnel(net network) (Attachment, error) {
 	return shown, errors.Join(errs...)
 }
 
-// uplinks attaches to the devices to steer; the hooks are those that belong to
+// steer attaches to the devices to steer; the hooks are those that belong to
 // them, attached or not.
-func (s *Steering) uplinks(sel selection) ([]Attachment, map[hook]bool, error) {
+func (s *Steering) steer(sel selection) ([]Attachment, map[slot]bool, error) {
 	var shown []Attachment
 	var errs []error
-	wanted := map[hook]bool{}
+	wanted := map[slot]bool{}
 	for _, t := range sel.targets {
 		a := Attachment{Device: t.Device}
 		var failed []error
 		for _, at := range t.attachments() {
-			wanted[at.hook] = true
-			failed = append(failed, s.wrote(s.attacher.attach(at, s.objects.program(at.program))))
+			wanted[at.slot] = true
+			failed = append(failed, s.attach(at))
 		}
 		if err := errors.Join(failed...); err != nil {
 			a.Error = oneLine(err)

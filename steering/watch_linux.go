@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/vishvananda/netlink/nl"
@@ -15,37 +17,64 @@ const (
 	quiet      = 50 * time.Millisecond  // events come in crowds: wait until they pause
 	mostQuiet  = 500 * time.Millisecond // but no longer than this
 	retryAfter = 2 * time.Second        // while something fails
+	lookEvery  = time.Second            // for what sends no event when it goes: see intact
 )
 
 // Run follows the devices, routes, addresses and filters of this network
-// namespace, and applies the last State again when something happens to them or
-// a while has passed. It returns nil when ctx ends, and leaves all in place.
+// namespace, and our nftables table, and applies the last State again when
+// something happens to them or a while has passed. It returns nil when ctx ends,
+// and leaves all in place.
 func (s *Steering) Run(ctx context.Context) error {
 	socket, err := subscribe()
 	if err != nil {
 		return err
 	}
 	events := make(chan struct{}, 1)
-	failed := make(chan error, 1)
-	var reader sync.WaitGroup
-	reader.Go(func() { failed <- receive(ctx, socket, events) })
-	defer reader.Wait()
+	failed := make(chan error, 2)
+	var readers sync.WaitGroup
+	readers.Go(func() { failed <- receive(ctx, socket, nil, events) })
+	defer readers.Wait()
 	defer socket.Close()
+	// Without nf_tables there is nothing to follow; what that means for the table is
+	// reported when it is set.
+	if rules, err := subscribeNft(); err == nil {
+		readers.Go(func() { failed <- receive(ctx, rules, s.options.nft().concerns, events) })
+		defer rules.Close()
+	}
 	for {
 		s.again()
-		wait := time.NewTimer(s.nextLook())
-		select {
-		case <-ctx.Done():
-		case err = <-failed:
-		case <-events:
-			s.again() // a new uplink must not wait until the crowd has passed
-			settle(ctx, events, quiet, mostQuiet)
-		case <-wait.C:
-			s.forget()
-		}
-		wait.Stop()
+		s.tell()
+		err := s.wait(ctx, events, failed)
 		if ctx.Err() != nil || err != nil {
 			return err
+		}
+	}
+}
+
+// wait returns when there is cause to look at everything.
+func (s *Steering) wait(ctx context.Context, events <-chan struct{}, failed <-chan error) error {
+	full := time.NewTimer(s.nextLook())
+	defer full.Stop()
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-failed:
+			return err
+		case <-events:
+			s.again() // a new uplink must not wait until the crowd has passed
+			s.tell()
+			settle(ctx, events, quiet, mostQuiet)
+			return nil
+		case <-full.C:
+			s.forget()
+			return nil
+		case <-look.C:
+			if !s.intact() {
+				return nil
+			}
 		}
 	}
 }
@@ -62,17 +91,20 @@ func subscribe() (*nl.NetlinkSocket, error) {
 	return socket, nil
 }
 
-// receive tells events of each message, or crowd of them, until ctx ends or the
-// socket is closed.
-func receive(ctx context.Context, socket *nl.NetlinkSocket, events chan<- struct{}) error {
+// receive tells events of each message, or crowd of them, that concerns us (nil:
+// all do), until ctx ends or the socket is closed.
+func receive(ctx context.Context, socket *nl.NetlinkSocket, concerns func(syscall.NetlinkMessage) bool, events chan<- struct{}) error {
 	for {
-		_, _, err := socket.Receive()
+		messages, _, err := socket.Receive()
 		if ctx.Err() != nil {
 			return nil
 		}
 		// ENOBUFS says that events were lost, which is an event.
 		if err != nil && !errors.Is(err, unix.ENOBUFS) && !errors.Is(err, unix.EINTR) {
 			return fmt.Errorf("follow network events: %w", err)
+		}
+		if err == nil && concerns != nil && !slices.ContainsFunc(messages, concerns) {
+			continue
 		}
 		select {
 		case events <- struct{}{}:
@@ -114,6 +146,28 @@ func (s *Steering) again() {
 		s.options.Logger.Error("steering is not as it should be", "error", oneLine(err))
 	} else if err == nil && before != "" {
 		s.options.Logger.Info("steering is as it should be again")
+	}
+}
+
+// intact says whether links and pins are as they were left: the kernel tells nobody
+// when one is detached or removed. It costs a system call for each.
+func (s *Steering) intact() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.objects == nil {
+		return true
+	}
+	return s.attacher.intact() && s.objects.intact(s.options.pins())
+}
+
+// tell calls UplinksChanged if they have.
+func (s *Steering) tell() {
+	s.mu.Lock()
+	changed := !slices.Equal(s.uplinks, s.told)
+	s.told = s.uplinks
+	s.mu.Unlock()
+	if changed {
+		s.options.UplinksChanged()
 	}
 }
 

@@ -70,6 +70,7 @@ Exit codes: 0 it worked; 1 it failed, or what was asked about is not well;
 	root.SetErr(env.Stderr)
 	root.AddCommand(
 		newRunCommand(env),
+		newGuardCommand(env),
 		newStatusCommand(env),
 		newCheckCommand(env),
 		newExplainCommand(env),

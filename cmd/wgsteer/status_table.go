@@ -27,6 +27,7 @@ func (t statusTable) write(w io.Writer, s statusReply) error {
 	t.node(&b, s)
 	t.peers(&b, s.Peers)
 	t.drops(&b, s.Status)
+	t.repairs(&b, s.Steering.Repairs)
 	t.problems(&b, s)
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -53,12 +54,13 @@ func (t statusTable) head(b *strings.Builder, s statusReply) {
 }
 
 func (t statusTable) node(b *strings.Builder, s statusReply) {
-	tunnel := fmt.Sprintf("%s, MTU %d, UDP port %d, %s", s.Interface, s.MTU, s.ListenPort, s.Backend)
+	tunnel := fmt.Sprintf("%s, UDP port %d, %s", s.Interface, s.ListenPort, s.Backend)
 	if len(s.Tunnel.Offloads) > 0 {
 		tunnel += ", " + strings.Join(s.Tunnel.Offloads, " ")
 	}
 	columns(b, [][]string{
 		{"tunnel", tunnel},
+		{"mtu", orDash(s.MTUSource.Explain(s.MTU))},
 		{"public key", orDash(keyText(s.PublicKey))},
 		{"endpoint", orDash(addrPortText(s.Endpoint))},
 		{"pods here", orDash(commas(s.PodCIDRs))},
@@ -131,6 +133,18 @@ func (t statusTable) drops(b *strings.Builder, s dataplane.Status) {
 	if len(rows) > 1 {
 		columns(b, rows, 2)
 	}
+}
+
+// repairs are what others have taken away, and the daemon has put back.
+func (t statusTable) repairs(b *strings.Builder, repairs []steering.Repair) {
+	if len(repairs) == 0 {
+		return
+	}
+	rows := [][]string{{"PUT BACK", "LAST", "TIMES"}}
+	for _, r := range repairs {
+		rows = append(rows, []string{r.What, age(t.now.Sub(r.Last)) + " ago", strconv.FormatUint(r.Times, 10)})
+	}
+	columns(b, rows, 2)
 }
 
 func (t statusTable) problems(b *strings.Builder, s statusReply) {

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -12,11 +13,11 @@ import (
 	"github.com/wgsteer/wgsteer/internal/privtest"
 )
 
-// unit reads the settings of deploy/systemd/wgsteer.service; of those that are
-// given several times, the last.
-func unit(t *testing.T) map[string]string {
+// unit reads the settings of a unit in deploy/systemd; of those that are given
+// several times, the last.
+func unit(t *testing.T, name string) map[string]string {
 	t.Helper()
-	text, err := os.ReadFile("../../deploy/systemd/wgsteer.service")
+	text, err := os.ReadFile("../../deploy/systemd/" + name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,7 +32,7 @@ func unit(t *testing.T) map[string]string {
 
 // The unit and the command agree.
 func TestUnit(t *testing.T) {
-	u := unit(t)
+	u := unit(t, "wgsteer.service")
 	if got, want := u["RestartPreventExitStatus"], strconv.Itoa(exitUsage); got != want {
 		t.Errorf("RestartPreventExitStatus=%s, want %s", got, want)
 	}
@@ -42,14 +43,52 @@ func TestUnit(t *testing.T) {
 	if err != nil || watchdog <= notifyRunning {
 		t.Errorf("WatchdogSec=%s, but a sign of life comes every %s", u["WatchdogSec"], notifyRunning)
 	}
-	if tool, err := exec.LookPath("systemd-analyze"); err == nil {
-		if out, err := exec.Command(tool, "verify", "--man=no", "../../deploy/systemd/wgsteer.service").CombinedOutput(); err != nil {
-			// Its one complaint may be that the binary is not installed here.
-			for line := range strings.Lines(string(out)) {
-				if !strings.Contains(line, "/usr/local/bin/wgsteer is not executable") {
-					t.Errorf("systemd-analyze verify: %s", line)
-				}
+	verifyUnit(t, "wgsteer.service")
+}
+
+// The guard is up before pods can be, and after what would flush it away; it may do
+// what the daemon may, less the TUN device.
+func TestGuardUnit(t *testing.T) {
+	u, daemon := unit(t, "wgsteer-guard.service"), unit(t, "wgsteer.service")
+	if got, want := u["ExecStart"], "/usr/local/bin/wgsteer guard --config "+defaultConfigFile; got != want {
+		t.Errorf("ExecStart=%s, want %s", got, want)
+	}
+	for setting, services := range map[string]string{
+		"Before": "kubelet containerd crio docker wgsteer",
+		"After":  "nftables firewalld ufw",
+	} {
+		for _, service := range strings.Fields(services) {
+			if !slices.Contains(strings.Fields(u[setting]), service+".service") {
+				t.Errorf("%s=%s lacks %s", setting, u[setting], service)
 			}
+		}
+	}
+	if !strings.Contains(daemon["After"], "wgsteer-guard.service") {
+		t.Errorf("the daemon's After=%s lacks the guard", daemon["After"])
+	}
+	for _, same := range []string{"CapabilityBoundingSet", "SystemCallFilter", "RestrictAddressFamilies", "MemoryDenyWriteExecute", "StateDirectoryMode"} {
+		if u[same] != daemon[same] {
+			t.Errorf("%s=%s, but the daemon has %s", same, u[same], daemon[same])
+		}
+	}
+	verifyUnit(t, "wgsteer-guard.service")
+}
+
+// verifyUnit has systemd look at a unit, where there is one.
+func verifyUnit(t *testing.T, name string) {
+	t.Helper()
+	tool, err := exec.LookPath("systemd-analyze")
+	if err != nil {
+		return
+	}
+	out, err := exec.Command(tool, "verify", "--man=no", "../../deploy/systemd/"+name).CombinedOutput()
+	if err == nil {
+		return
+	}
+	// Its one complaint may be that the binary is not installed here.
+	for line := range strings.Lines(string(out)) {
+		if !strings.Contains(line, "/usr/local/bin/wgsteer is not executable") {
+			t.Errorf("systemd-analyze verify %s: %s", name, line)
 		}
 	}
 }
@@ -62,7 +101,7 @@ func TestUnitCapabilities(t *testing.T) {
 	}
 	setpriv := privtest.Tool(t, "setpriv")
 	grant := "-all"
-	for _, c := range strings.Fields(unit(t)["CapabilityBoundingSet"]) {
+	for _, c := range strings.Fields(unit(t, "wgsteer.service")["CapabilityBoundingSet"]) {
 		grant += ",+" + strings.ToLower(strings.TrimPrefix(c, "CAP_"))
 	}
 	d := newNode(t, t.TempDir(), privtest.BPFFS(t), 1)
@@ -70,6 +109,9 @@ func TestUnitCapabilities(t *testing.T) {
 		cmd := exec.Command(setpriv, append([]string{"--no-new-privs", "--bounding-set=" + grant, "--inh-caps=" + grant, "wgsteer"}, append(args, "--config", d.file)...)...)
 		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 		return cmd
+	}
+	if out, err := wgsteer("guard").CombinedOutput(); err != nil {
+		t.Fatalf("guard: %v\n%s", err, out)
 	}
 	for _, end := range []os.Signal{syscall.SIGKILL, syscall.SIGTERM} {
 		daemon := wgsteer("run")

@@ -22,7 +22,7 @@ func TestClusters(t *testing.T) {
 	built := build(t, []string{"internal/e2e", "internal/netlab"})
 	for _, kernel := range kernels {
 		t.Run(kernel.pkg, func(t *testing.T) {
-			m := machine(t, built, kernel.pkg, kernel.modules...)
+			m := machine(t, built, kernel.pkg)
 			m.MemoryMiB = 2048
 			m.Tools = append(m.Tools, clusterTools...)
 			m.Files["/usr/bin/wgsteer"] = filepath.Join(built, "wgsteer")

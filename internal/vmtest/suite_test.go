@@ -28,22 +28,19 @@ const module = "../.."
 // kernels are the oldest that is supported, which has clsact alone, and one that
 // has everything.
 var kernels = []struct {
-	pkg     string
-	lacks   *regexp.Regexp // the tests that may be skipped, because it has no tcx or no USO; nil none
-	modules []string       // what others have built in
-	// clusters are the tests of internal/e2e that are run: all networks where pods
-	// are steered by clsact, else what the usual machine's kernel has no devices for.
+	pkg   string
+	lacks *regexp.Regexp // the tests that may be skipped, because it has no tcx or no USO; nil none
+	// clusters are the tests of internal/e2e that are run: each kind of network where
+	// pods are steered by clsact, else what the usual machine's kernel has no devices for.
 	clusters string
 }{
 	{
 		"linux-image-cloud-amd64",
 		regexp.MustCompile(`^Test(TaggedUplink|TaggedPacketInTunnel|OnDevices|TooLongOnDevices|OtherMechanism|ReadGSO)\b`),
-		[]string{"nft_objref"},
-		"^TestNetworks$|^TestUplinks$|^Test(Services|NetworkPolicy)$/^ipip$",
+		"^TestNetworks$/^(bridge|routes|vxlan|ipip|default-route|plugin-ptp-masq)$|^TestUplinks$|^Test(Services|NetworkPolicy)$/^ipip$",
 	},
 	{
 		"linux-image-6.12-cloud-amd64",
-		nil,
 		nil,
 		"^Test(Networks|Services|NetworkPolicy)$/^ipip$|^TestUplinks$/^(bond|vlan)",
 	},
@@ -71,6 +68,11 @@ var devices = []string{
 	"nft_compat", "xt_comment", "xt_mark", "xt_addrtype", "xt_nat", "xt_MASQUERADE", "xt_tcpudp", // iptables
 }
 
+// further are modules that one kernel has, and the others have built in.
+var further = map[string][]string{
+	"linux-image-cloud-amd64": {"nft_objref"}, // a part of nf_tables from Linux 6.2 on
+}
+
 // TestPackages runs the tests of packages that meet the kernel, on each kernel.
 func TestPackages(t *testing.T) {
 	needMachines(t)
@@ -81,7 +83,7 @@ func TestPackages(t *testing.T) {
 	built := build(t, paths)
 	for _, kernel := range kernels {
 		t.Run(kernel.pkg, func(t *testing.T) {
-			m := machine(t, built, kernel.pkg, kernel.modules...)
+			m := machine(t, built, kernel.pkg)
 			var commands []vmtest.Command
 			for _, p := range packages {
 				commands = append(commands, testCommand(t, m, built, p.path, *vmRun, p.skip))
@@ -201,7 +203,7 @@ func build(t *testing.T, packages []string) string {
 }
 
 // machine is one with everything that the tests call.
-func machine(t *testing.T, built, kernel string, modules ...string) vmtest.Machine {
+func machine(t *testing.T, built, kernel string) vmtest.Machine {
 	t.Helper()
 	cache, err := vmtest.Cache()
 	if err != nil {
@@ -213,7 +215,7 @@ func machine(t *testing.T, built, kernel string, modules ...string) vmtest.Machi
 	}
 	return vmtest.Machine{
 		Kernel: k, Guest: filepath.Join(built, "guest"), Files: map[string]string{},
-		Tools: []string{"sh", "ip", "wg", "nft", "unshare", "mount", "mkdir"}, Modules: slices.Concat(devices, modules), Load: []string{"tun"},
+		Tools: []string{"sh", "ip", "wg", "nft", "unshare", "mount", "mkdir"}, Modules: slices.Concat(devices, further[kernel]), Load: []string{"tun"},
 	}
 }
 

@@ -1,0 +1,51 @@
+package steering
+
+// The parts that a reconciliation makes stand: each is told to s.repairs.
+
+// attach makes sure of one program.
+func (s *Steering) attach(at attachment) error {
+	changed, err := s.attacher.attach(at, s.objects.program(at.program))
+	if err == nil && at.by(s.attacher.mechanism) != "" {
+		s.repairs.stand(part{layer: layerProgram, name: at.String(), device: at.device}, changed > 0, s.options.Now())
+	}
+	return s.wrote(changed, err)
+}
+
+// routes makes sure of our routes.
+func (s *Steering) routes(want map[routeKey]routeTarget) error {
+	put, removed, err := s.host.setRoutes(want)
+	if err == nil {
+		for key, target := range want {
+			s.repairs.stand(part{layer: layerRoute, device: target.device, prefix: key.dst}, put[key], s.options.Now())
+		}
+	}
+	return s.wrote(len(put)+removed, err)
+}
+
+// addresses makes sure of ours on the tunnel device.
+func (s *Steering) addresses(index int) error {
+	want := s.state.addresses()
+	put, removed, err := setAddresses(index, want)
+	if err == nil {
+		for p := range want {
+			s.repairs.stand(part{layer: layerAddress, device: index, prefix: p}, put[p], s.options.Now())
+		}
+	}
+	return s.wrote(len(put)+removed, err)
+}
+
+// pinMaps makes sure of the maps' pins.
+func (s *Steering) pinMaps() error {
+	s.objects.missPins(s.options.pins())
+	missing := map[string]bool{}
+	for name := range s.objects.unpinned {
+		missing[name] = true
+	}
+	pinned, err := s.objects.pinMaps(s.options.pins())
+	if err == nil {
+		for name := range s.objects.maps() {
+			s.repairs.stand(part{layer: layerPin, name: name}, missing[name], s.options.Now())
+		}
+	}
+	return s.wrote(pinned, err)
+}
