@@ -9,6 +9,8 @@ import (
 	"github.com/wgsteer/wgsteer/bpf"
 )
 
+const leastIPv6 = 1280 // RFC 8200, 5: the least MTU that IPv6 takes
+
 // scene is all that an explanation is made of.
 type scene struct {
 	contents
@@ -61,6 +63,9 @@ func (s scene) explain(source, destination netip.Addr) Explanation {
 	if covered {
 		e.Layers = s.layers(destination)
 	}
+	if e.Verdict == bpf.VerdictEncrypt.String() {
+		e.Longer = longer(e.MTU, destination.Is6())
+	}
 	if reason == bpf.ReasonToRemoteNode {
 		e.Notes = append(e.Notes, "where the CNI gives such packets the node's own address (masquerade), they are the node's traffic by the time they leave, and pass in plaintext")
 	}
@@ -110,6 +115,17 @@ func (s scene) outwards(e *Explanation, from, to bpf.Class, covered bool) {
 		e.Device, e.MTU = s.tunnel.name, s.tunnel.mtu
 		e.step(bpf.HookTunnelEgress, s.tunnel.name, from, to, s)
 	}
+}
+
+// longer says what becomes of packets that are longer than the tunnel's MTU.
+func longer(mtu int, ipv6 bool) string {
+	switch {
+	case ipv6 && mtu < leastIPv6:
+		return "goes in fragments of the tunnel's datagrams, since IPv6 has no less than 1280 bytes"
+	case ipv6:
+		return "is dropped as too_long, and answered by ICMP"
+	}
+	return "is dropped as too_long, and answered by ICMP, if it must not be fragmented; else goes in fragments of the tunnel's datagrams"
 }
 
 // in tells of a packet for this node: what it meets in plaintext, and then, where

@@ -105,6 +105,31 @@ func TestExplain(t *testing.T) {
 	}
 }
 
+// TestExplainMTU: for what is encrypted a length counts, and only for that.
+func TestExplainMTU(t *testing.T) {
+	eth0 := device{index: 2, name: "eth0", mtu: 1500}
+	for _, tc := range []struct {
+		from, to string
+		mtu      int
+		want     string
+	}{
+		{"10.244.1.5", "10.244.2.7", 1420, "is dropped as too_long, and answered by ICMP, if"},
+		{"10.244.1.5", "192.0.2.2", 1420, "is dropped as too_long, and answered by ICMP, if"},
+		{"fd00:244:1::5", "fd00:244:2::7", 1280, "is dropped as too_long, and answered by ICMP"},
+		{"fd00:244:1::5", "fd00:244:2::7", 1279, "goes in fragments"},
+		{"192.0.2.1", "192.0.2.2", 1420, ""},
+		{"10.244.1.5", "10.244.9.9", 1420, ""},
+		{"10.244.1.5", "198.51.100.7", 1420, ""},
+	} {
+		s := scene{contents: explained.table(nil), strict: true, index: 9, tunnel: device{index: 9, name: "wgs0", mtu: tc.mtu},
+			route: Route{Type: "unicast", Device: "eth0"}, out: eth0, egress: map[string]programs{"eth0": {roleSteer: "tcx", roleGuard: "tcx"}}}
+		e := s.explain(netip.MustParseAddr(tc.from), netip.MustParseAddr(tc.to))
+		if !strings.HasPrefix(e.Longer, tc.want) || (e.Longer == "") != (tc.want == "") {
+			t.Errorf("%s > %s, MTU %d: %q, want %q", tc.from, tc.to, tc.mtu, e.Longer, tc.want)
+		}
+	}
+}
+
 // brief is an explanation in a line.
 func brief(e Explanation) string {
 	var steps []string

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -27,9 +28,7 @@ func TestPathMTU(t *testing.T) {
 		write(t, "/proc/sys/net/ipv4/conf/default/rp_filter", "1")
 		s := start(t, o)
 		_, index := openTUN(t, o.Name)
-		if err := netlink.LinkSetMTU(byName(t, o.Name), 1420); err != nil {
-			t.Fatal(err)
-		}
+		setMTU(t, o.Name, 1420)
 		apply(t, s, steered(index))
 		// The CNI's routes: the kernel would know the MTU of ours by itself.
 		addRoute(t, "10.244.2.0/24", "192.0.2.2")
@@ -109,5 +108,50 @@ func control(t *testing.T, conn *net.UDPConn, f func(fd int) error) {
 	}
 	if cerr := raw.Control(func(fd uintptr) { err = f(int(fd)) }); cerr != nil || err != nil {
 		t.Fatalf("socket option: %v, %v", cerr, err)
+	}
+}
+
+// TestUplinksChanged: it is told that an uplink has another MTU, that there is another
+// one, and that one is gone; not what happens to others.
+func TestUplinksChanged(t *testing.T) {
+	byMechanism(t, func(t *testing.T, n node, o steering.Options) {
+		o.VerifyEvery = time.Hour // only events
+		told := make(chan struct{}, 100)
+		o.UplinksChanged = func() { told <- struct{}{} }
+		s := start(t, o)
+		_, index := openTUN(t, o.Name)
+		apply(t, s, steered(index))
+		run(t, s)
+		wait := func(what string) {
+			t.Helper()
+			select {
+			case <-told:
+			case <-time.After(10 * time.Second):
+				t.Fatalf("%s is not told", what)
+			}
+		}
+		wait("the first uplink")
+		veth(t, "other0", n.world, "203.0.113.1/24")
+		setMTU(t, "pod0", 1300)
+		setMTU(t, o.Name, 1300)
+		setMTU(t, "eth0", 1400)
+		wait("the uplink's MTU")
+		veth(t, "eth1", n.world, "198.51.100.1/24")
+		addRoute(t, "10.244.2.0/24", "198.51.100.2")
+		wait("another uplink")
+		if err := netlink.LinkDel(byName(t, "eth1")); err != nil {
+			t.Fatal(err)
+		}
+		wait("an uplink's end")
+		if len(told) != 0 {
+			t.Errorf("%d changes too many were told", len(told))
+		}
+	})
+}
+
+func setMTU(t *testing.T, device string, mtu int) {
+	t.Helper()
+	if err := netlink.LinkSetMTU(byName(t, device), mtu); err != nil {
+		t.Fatalf("set the MTU of %s to %d: %v", device, mtu, err)
 	}
 }

@@ -25,6 +25,8 @@ type Steering struct {
 	lacks    string   // what the kernel cannot do, see fence
 	shown    Status   // without counters
 	leaks    string   // see selection
+	uplinks  []Device // as found last
+	told     []Device // what uplinks were when UplinksChanged was called last
 	lock     *os.File // while objects are open
 	closed   bool
 }
@@ -145,7 +147,7 @@ func (s *Steering) converge() error {
 		effective.Tunnel = Tunnel{}
 	}
 	errs = append(errs, s.wrote(s.objects.set(effective.settings())))
-	devices, wanted, err := s.uplinks(sel)
+	devices, wanted, err := s.steer(sel)
 	errs = append(errs, err)
 	if tunnel.MTU != 0 { // it exists
 		for _, at := range tunnelAttachments(tunnel.Index, tunnel.Name) {
@@ -161,7 +163,7 @@ func (s *Steering) converge() error {
 	}
 	errs = append(errs, s.routes(effective.routes()))
 	s.show(devices, tunnel, sel.unsteerable)
-	s.leaks = sel.leaks()
+	s.leaks, s.uplinks = sel.leaks(), sel.uplinks()
 	_, err = s.look()
 	return errors.Join(append(errs, err)...)
 }
@@ -220,9 +222,9 @@ func (s *Steering) tunnel(net network) (Attachment, error) {
 	return shown, errors.Join(errs...)
 }
 
-// uplinks attaches to the devices to steer; the hooks are those that belong to
+// steer attaches to the devices to steer; the hooks are those that belong to
 // them, attached or not.
-func (s *Steering) uplinks(sel selection) ([]Attachment, map[slot]bool, error) {
+func (s *Steering) steer(sel selection) ([]Attachment, map[slot]bool, error) {
 	var shown []Attachment
 	var errs []error
 	wanted := map[slot]bool{}

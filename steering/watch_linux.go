@@ -43,6 +43,7 @@ func (s *Steering) Run(ctx context.Context) error {
 	}
 	for {
 		s.again()
+		s.tell()
 		err := s.wait(ctx, events, failed)
 		if ctx.Err() != nil || err != nil {
 			return err
@@ -64,6 +65,7 @@ func (s *Steering) wait(ctx context.Context, events <-chan struct{}, failed <-ch
 			return err
 		case <-events:
 			s.again() // a new uplink must not wait until the crowd has passed
+			s.tell()
 			settle(ctx, events, quiet, mostQuiet)
 			return nil
 		case <-full.C:
@@ -156,6 +158,17 @@ func (s *Steering) intact() bool {
 		return true
 	}
 	return s.attacher.intact() && s.objects.intact(s.options.pins())
+}
+
+// tell calls UplinksChanged if they have.
+func (s *Steering) tell() {
+	s.mu.Lock()
+	changed := !slices.Equal(s.uplinks, s.told)
+	s.told = s.uplinks
+	s.mu.Unlock()
+	if changed {
+		s.options.UplinksChanged()
+	}
 }
 
 // forget has the maps read anew the next time.

@@ -2,7 +2,6 @@ package e2e_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/wgsteer/wgsteer/dataplane"
 	"github.com/wgsteer/wgsteer/internal/netlab"
+	"github.com/wgsteer/wgsteer/internal/privtest"
 )
 
 // TestPathMTU: pods and nodes send packets as long as the underlay takes, and must
@@ -25,18 +25,21 @@ import (
 // the socket knows the path's MTU, and what it sends again arrives. TCP needs no
 // answer, unless the MTU changes under it.
 func TestPathMTU(t *testing.T) {
-	for _, underlay := range []int{1500} {
+	privtest.Tool(t, "nft")
+	for _, underlay := range []int{1400, 1500, 9000} {
 		t.Run(fmt.Sprint("underlay ", underlay), func(t *testing.T) {
 			c := upWith(t, plain, netlab.Options{MTU: underlay, PodMTU: underlay, Pods: 2})
 			tunnel := underlay - netlab.TunnelOverhead
+			mtu := pathMTUs{c, underlay, tunnel}
 			c.encrypted(func() {
 				for _, family := range c.Families {
 					for _, from := range []string{"node-a/pod-1", "node-a"} {
-						c.learns(c.find(from), c.find("node-b/pod-1"), family, underlay, tunnel, 0)
-						c.learns(c.find(from), c.find("node-b/pod-2"), family, underlay, tunnel, 8)
+						mtu.learned(c.find(from), c.find("node-b/pod-1"), family, 0)
+						mtu.learned(c.find(from), c.find("node-b/pod-2"), family, 4)
 					}
-					c.learns(c.find("node-a/pod-2"), c.find("node-b"), family, underlay, tunnel, 0)
-					c.streamsThrough(family, tunnel)
+					mtu.learned(c.find("node-a/pod-2"), c.find("node-b"), family, 0)
+					mtu.learnedOfService(c.find("node-a/pod-2"), c.find("node-b/pod-2"), family)
+					mtu.streamed(family)
 				}
 			})
 			for _, n := range c.Nodes {
@@ -53,100 +56,146 @@ func TestPathMTU(t *testing.T) {
 	}
 }
 
-// learns sends datagrams of the underlay's length, so many at once as one GSO packet
+// pathMTUs tests what sockets learn in a cluster whose pods have the underlay's MTU.
+type pathMTUs struct {
+	*cluster
+	underlay, tunnel int
+}
+
+// learned sends datagrams of the underlay's length, so many at once as one GSO packet
 // if segments is not 0, until the socket knows that the path takes only those of the
 // tunnel's; and one of these has to arrive.
-func (c *cluster) learns(from, to netlab.Endpoint, family, underlay, tunnel, segments int) {
-	c.t.Helper()
-	what := fmt.Sprintf("%s > %s IPv%d, %d segments", from.Name, to.Name, family, segments)
-	headers := map[int]int{4: 20 + 8, 6: 40 + 8}[family]
-	server, conn := c.datagrams(from, to, family)
-	if got := pathMTU(c.t, conn); got != underlay {
-		c.t.Fatalf("%s: the path MTU is %d from the start, want %d", what, got, underlay)
+func (m pathMTUs) learned(from, to netlab.Endpoint, family, segments int) {
+	m.t.Helper()
+	server := m.serve(to, family)
+	conn := m.connect(from, family, server.LocalAddr().(*net.UDPAddr).AddrPort())
+	m.learn(fmt.Sprintf("%s > %s IPv%d, %d segments", from.Name, to.Name, family, segments), conn, server, family, segments)
+}
+
+// learnedOfService is the same for a Service of one pod: what is quoted in the answer
+// has an address that the sender never heard of, before its node has translated it.
+func (m pathMTUs) learnedOfService(from, to netlab.Endpoint, family int) {
+	m.t.Helper()
+	server := m.serve(to, family)
+	node, cluster, p := m.node("node-a"), m.ClusterCIDRs[0], proxies["nftables"]
+	for _, c := range m.ClusterCIDRs {
+		if c.Addr().Is6() == (family == 6) {
+			cluster = c
+		}
 	}
-	long := make([]byte, (underlay-headers)*max(1, segments))
+	m.rules(node, p.tools[family], p.rules(cluster, server.LocalAddr().(*net.UDPAddr).AddrPort()))
+	defer m.rules(node, p.tools[family], p.none[family])
+	conn := m.connect(from, family, netip.AddrPortFrom(serviceIPs[family], servicePort))
+	m.learn(fmt.Sprintf("%s > a Service IPv%d", from.Name, family), conn, server, family, 0)
+}
+
+func (m pathMTUs) learn(what string, conn *net.UDPConn, server net.PacketConn, family, segments int) {
+	m.t.Helper()
+	headers := map[int]int{4: 20 + 8, 6: 40 + 8}[family]
+	if got := pathMTU(m.t, conn); got != m.underlay {
+		m.t.Fatalf("%s: the path MTU is %d from the start, want %d", what, got, m.underlay)
+	}
+	long := make([]byte, (m.underlay-headers)*max(1, segments))
 	if segments != 0 {
-		setOption(c.t, conn, unix.IPPROTO_UDP, unix.UDP_SEGMENT, underlay-headers)
+		setOption(m.t, conn, unix.IPPROTO_UDP, unix.UDP_SEGMENT, m.underlay-headers)
 	}
 	if _, err := conn.Write(long); err != nil {
-		c.t.Fatalf("%s: %v", what, err)
+		m.t.Fatalf("%s: %v", what, err)
 	}
-	c.until(what+": the path MTU is the tunnel's", func() bool { return pathMTU(c.t, conn) == tunnel })
+	m.until(what+": the path MTU is the tunnel's", func() bool { return pathMTU(m.t, conn) == m.tunnel })
 	if _, err := conn.Write(long); !errors.Is(err, unix.EMSGSIZE) && !errors.Is(err, unix.EINVAL) {
-		c.t.Errorf("%s: what is too long is sent again: %v", what, err)
+		m.t.Errorf("%s: what is too long is sent again: %v", what, err)
 	}
 	if segments != 0 {
-		setOption(c.t, conn, unix.IPPROTO_UDP, unix.UDP_SEGMENT, tunnel-headers)
+		setOption(m.t, conn, unix.IPPROTO_UDP, unix.UDP_SEGMENT, m.tunnel-headers)
 	}
-	fits := bytes.Repeat([]byte{1}, tunnel-headers)
-	c.until(what+": what fits arrives", func() bool {
-		if _, err := conn.Write(fits); err != nil && !errors.Is(err, unix.EMSGSIZE) { // of an earlier one
-			c.t.Fatalf("%s: %v", what, err)
+	fits := bytes.Repeat([]byte{1}, m.tunnel-headers)
+	m.until(what+": what fits arrives", func() bool {
+		if _, err := conn.Write(fits); errors.Is(err, unix.EMSGSIZE) {
+			return false // of an earlier one
+		} else if err != nil {
+			m.t.Fatalf("%s: %v", what, err)
 		}
 		_ = server.SetReadDeadline(time.Now().Add(time.Second)) // fails only once it is closed
-		got := make([]byte, underlay)
+		got := make([]byte, m.underlay)
 		n, _, err := server.ReadFrom(got)
 		return err == nil && bytes.Equal(got[:n], fits)
 	})
 }
 
-// datagrams is a server at to, and a socket of from that is connected to it and has
-// nothing fragmented.
-func (c *cluster) datagrams(from, to netlab.Endpoint, family int) (server net.PacketConn, conn *net.UDPConn) {
-	c.t.Helper()
-	ip, err := to.IP(family)
+func (m pathMTUs) serve(at netlab.Endpoint, family int) net.PacketConn {
+	m.t.Helper()
+	ip, err := at.IP(family)
 	if err != nil {
-		c.t.Fatal(err)
+		m.t.Fatal(err)
 	}
-	server, err = to.ListenPacket(c.t.Context(), fmt.Sprint("udp", family), netip.AddrPortFrom(ip, 0))
+	server, err := at.ListenPacket(m.t.Context(), fmt.Sprint("udp", family), netip.AddrPortFrom(ip, 0))
 	if err != nil {
-		c.t.Fatal(err)
+		m.t.Fatal(err)
 	}
-	c.t.Cleanup(func() { server.Close() })
-	client, err := from.Dial(c.t.Context(), fmt.Sprint("udp", family), server.LocalAddr().(*net.UDPAddr).AddrPort())
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	c.t.Cleanup(func() { client.Close() })
-	conn = client.(*net.UDPConn)
-	if family == 4 {
-		setOption(c.t, conn, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DO)
-	} else {
-		setOption(c.t, conn, unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_DO)
-	}
-	return server, conn
+	m.t.Cleanup(func() { server.Close() })
+	return server
 }
 
-// streamsThrough has a TCP connection live on while the tunnels' MTU becomes less
-// than its segments are long, and more again.
-func (c *cluster) streamsThrough(family, tunnel int) {
-	c.t.Helper()
-	const length = 4 << 20
-	server := c.answer(c.find("node-b/pod-1"), family)
-	client, err := c.find("node-a/pod-1").Dial(c.t.Context(), fmt.Sprint("tcp", family), server)
+// connect is a socket that has nothing fragmented.
+func (m pathMTUs) connect(from netlab.Endpoint, family int, to netip.AddrPort) *net.UDPConn {
+	m.t.Helper()
+	conn, err := from.Dial(m.t.Context(), fmt.Sprint("udp", family), to)
 	if err != nil {
-		c.t.Fatal(err)
+		m.t.Fatal(err)
 	}
-	defer client.Close()
-	conn := client.(*net.TCPConn)
+	m.t.Cleanup(func() { conn.Close() })
+	udp := conn.(*net.UDPConn)
+	if family == 4 {
+		setOption(m.t, udp, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DO)
+	} else {
+		setOption(m.t, udp, unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_DO)
+	}
+	return udp
+}
+
+// streamed has TCP connections carry bytes: one from start to end, whose ends were
+// told of the MTU; and one that lives on while the MTU becomes less than its segments
+// are long.
+func (m pathMTUs) streamed(family int) {
+	m.t.Helper()
+	const length = 4 << 20
+	server := m.answer(m.find("node-b/pod-1"), family)
+	conn, err := m.find("node-a/pod-1").Dial(m.t.Context(), fmt.Sprint("tcp", family), server)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	defer conn.Close()
 	said, err := readLine(conn)
 	if err != nil || said == "" {
-		c.t.Fatalf("the server says %q: %v", said, err)
+		m.t.Fatalf("the server says %q: %v", said, err)
 	}
-	for _, mtu := range []int{tunnel, tunnel - 100} {
-		for _, n := range c.Nodes {
-			c.setMTU(n.Name, mtu)
+	for _, mtu := range []int{m.tunnel, m.tunnel - 40} {
+		for _, n := range m.Nodes {
+			m.setMTU(n.Name, mtu)
 		}
-		if err := echo(c.t.Context(), conn, length); err != nil {
-			c.t.Errorf("IPv%d, MTU %d: %v", family, mtu, err)
+		before := m.tooLong()
+		if err := echo(conn, length); err != nil {
+			m.t.Errorf("IPv%d, MTU %d: %v", family, mtu, err)
 		}
-		if got := segmentLength(c.t, conn); got > mtu-map[int]int{4: 40, 6: 60}[family] {
-			c.t.Errorf("IPv%d, MTU %d: segments of %d bytes", family, mtu, got)
+		if got, most := segmentLength(m.t, conn), mtu-map[int]int{4: 40, 6: 60}[family]; got > most {
+			m.t.Errorf("IPv%d, MTU %d: segments of %d bytes, want at most %d", family, mtu, got, most)
+		}
+		if learned := m.tooLong() - before; learned > 0 != (mtu < m.tunnel) {
+			m.t.Errorf("IPv%d, MTU %d: %d packets were too long", family, mtu, learned)
 		}
 	}
-	for _, n := range c.Nodes {
-		c.setMTU(n.Name, tunnel)
+	for _, n := range m.Nodes {
+		m.setMTU(n.Name, m.tunnel)
 	}
+}
+
+// tooLong counts the packets that were answered on all nodes.
+func (m pathMTUs) tooLong() (n uint64) {
+	for _, node := range m.Nodes {
+		n += counted(m.status(node.Name), "tunnel_egress", "drop", "too_long")
+	}
+	return n
 }
 
 func readLine(conn net.Conn) (string, error) {
@@ -159,9 +208,8 @@ func readLine(conn net.Conn) (string, error) {
 }
 
 // echo sends bytes and has as many back.
-func echo(ctx context.Context, conn net.Conn, length int) error {
-	deadline := time.Now().Add(time.Minute)
-	if err := conn.SetDeadline(deadline); err != nil {
+func echo(conn net.Conn, length int) error {
+	if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 		return err
 	}
 	wrote := make(chan error, 1)
@@ -208,9 +256,9 @@ func pathMTU(t *testing.T, conn *net.UDPConn) int {
 }
 
 // segmentLength is the most that TCP sends in a packet now, in bytes.
-func segmentLength(t *testing.T, conn *net.TCPConn) int {
+func segmentLength(t *testing.T, conn net.Conn) int {
 	t.Helper()
-	return option(t, conn, unix.IPPROTO_TCP, unix.TCP_MAXSEG)
+	return option(t, conn.(*net.TCPConn), unix.IPPROTO_TCP, unix.TCP_MAXSEG)
 }
 
 func option(t *testing.T, conn syscall.Conn, level, name int) (value int) {
