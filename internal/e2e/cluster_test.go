@@ -40,7 +40,7 @@ func up(t *testing.T, options netlab.Options) *cluster {
 func upWith(t *testing.T, binary string, options netlab.Options) *cluster {
 	t.Helper()
 	c := bare(t, binary, options)
-	if w := c.watch(func() { c.mustFlow(c.Flows()...) }); w.PlaintextPod.Frames == 0 {
+	if w := c.watch(func() { c.mustFlow(c.Flows()...) }); w.PlaintextPod.Frames+w.PlaintextPodNode.Frames == 0 {
 		t.Fatalf("the capture sees no plaintext without a data plane: %+v", w)
 	}
 	c.startAll()

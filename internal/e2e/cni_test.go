@@ -23,6 +23,9 @@ var steers = map[netlab.CNI][]string{
 	netlab.DefaultRoute: {"eth0"},
 	netlab.PluginBridge: {"eth0"},
 	netlab.PluginPTP:    {"eth0"},
+
+	netlab.PluginBridgeMasq: {"eth0"},
+	netlab.PluginPTPMasq:    {"eth0"},
 }
 
 // TestNetworks: over each network, pods and nodes reach each other through the
