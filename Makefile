@@ -7,7 +7,7 @@ TOOL    := $(GO) tool -modfile=tools/go.mod
 # -count: the cache knows nothing of the kernel that privileged tests depend on.
 TESTFLAGS ?= -race -p 2 -timeout 12m -count=1
 
-.PHONY: demo test test-long test-vm build generate lint clean
+.PHONY: demo test test-long leak-matrix test-vm build generate lint clean
 .NOTPARALLEL:
 
 ## demo: three nodes with pods talk; only WireGuard may be on the wire
@@ -36,6 +36,11 @@ test:
 test-long:
 	@scripts/setup test
 	WGSTEER_LONG=1 $(GO) test $(TESTFLAGS) -timeout 40m -v -run '^TestLong' ./internal/e2e
+
+## leak-matrix: docs/leak-matrix.md, from a run of its test
+leak-matrix:
+	@scripts/setup test
+	$(GO) test -count=1 -run '^TestLeakMatrix$$' ./internal/e2e -update-leak-matrix
 
 ## test-vm: the tests of what meets the kernel, on other kernels, in virtual machines (no root, no KVM)
 test-vm:

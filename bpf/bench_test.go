@@ -55,4 +55,9 @@ func BenchmarkEgress(b *testing.B) {
 			measure(bench.name+"/"+family, bench.program, frame, bench.action)
 		}
 	}
+	for family, addresses := range families { // each is looked at for a SYN
+		from, to := addresses[bpf.ClassLocalPod], addresses[bpf.ClassRemotePod]
+		tcp := segment(from, to, 0x10, "a payload", timestamps)
+		measure("tunnel TCP/"+family, bpf.SteerProgTunnelEgress, packet(from, to, 6, tcp), next)
+	}
 }

@@ -61,9 +61,13 @@ func TestEveryPairOfClasses(t *testing.T) {
 // included, and returns the counters.
 func (s *steer) check(t testing.TB, program string, frame []byte, p policy, before tally) tally {
 	t.Helper()
-	want := twin(program, frame, p, cluster)
-	if action := s.run(t, program, frame); action != want.action {
+	want := twin(program, frame, p, cluster, s.mtu)
+	action, out := s.run(t, program, frame)
+	if action != want.action {
 		t.Errorf("%s returns %d for % x, want %d (%+v)", program, action, frame, want.action, want.outcome)
+	}
+	if diff := cmp.Diff(want.out, out); diff != "" {
+		t.Errorf("%s makes of % x: (-want +got)\n%s", program, frame, diff)
 	}
 	after := s.counts(t)
 	if diff := cmp.Diff(expect(before, want, 1, frame), after, ignoreLayout); diff != "" {

@@ -26,6 +26,9 @@
 // A packet counts once at each hook that it passes, by steer or by the guard: one to
 // be encrypted at the uplink's egress and again at the tunnel device's.
 //
+// On the tunnel device two more things happen to packets: mss.h lowers the MSS of
+// TCP's SYN and SYN-ACK, icmp.h turns what is too long into an ICMP error.
+//
 // What the programs do not look into, and pass as not_ip where it leaves by an
 // uplink: IP inside MPLS, PPPoE or an 802.2 header. IPv4 addresses in the form
 // ::ffff:a.b.c.d have the class of the IPv4 address also in IPv6 packets.

@@ -104,8 +104,8 @@ func (s *steer) checkCarried(t *testing.T, outer map[bpf.Class]netip.Addr, frame
 	for kind, e := range encapsulations(binary.BigEndian.Uint16(frame[12:])) {
 		around := packet(outer[bpf.ClassLocalNode], outer[bpf.ClassRemoteNode], e.protocol, e.carry(frame))
 		for _, program := range guardPrograms {
-			expected := twin(program, around, p, cluster)
-			if action := s.run(t, program, around); action != expected.action {
+			expected := twin(program, around, p, cluster, s.mtu)
+			if action, _ := s.run(t, program, around); action != expected.action {
 				t.Errorf("%s: %s returns %d for % x, want %d (%+v)", kind, program, action, around, expected.action, expected.outcome)
 			}
 			want = expect(want, expected, 1, around)
@@ -158,7 +158,7 @@ func TestOuterForms(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for _, program := range []string{bpf.SteerProgGuardEgressL2, bpf.SteerProgGuardEgressL3} {
 				s.check(t, program, test.frame, p, s.counts(t))
-				if got := s.run(t, program, test.frame); got != test.action {
+				if got, _ := s.run(t, program, test.frame); got != test.action {
 					t.Errorf("%s returns %d, want %d", program, got, test.action)
 				}
 			}

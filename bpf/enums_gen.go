@@ -127,6 +127,9 @@ const (
 	ReasonPlaintextIn           Reason = 11 // from a pod of another node, or from a peer's node to a pod, but not through the tunnel
 	ReasonEncapsulatedPlaintext Reason = 12 // holds a packet, by an encapsulation other than the tunnel's, that may not cross here in plaintext
 	ReasonNotSteered            Reason = 13 // should be encrypted and was not sent into the tunnel: the program that does is missing on this device
+	ReasonTooLong               Reason = 14 // longer than the tunnel takes, and must not be fragmented: its sender is told by ICMP
+	ReasonTooLongUnanswered     Reason = 15 // too long as well, but an ICMP error, a later fragment or of such a source that no ICMP may answer it
+	ReasonMtuAnswer             Reason = 16 // the ICMP answer to a packet that was too_long, on its way to the sender
 )
 
 var reasonTexts = [...]struct{ name, doc string }{
@@ -144,6 +147,9 @@ var reasonTexts = [...]struct{ name, doc string }{
 	{"plaintext_in", "from a pod of another node, or from a peer's node to a pod, but not through the tunnel"},
 	{"encapsulated_plaintext", "holds a packet, by an encapsulation other than the tunnel's, that may not cross here in plaintext"},
 	{"not_steered", "should be encrypted and was not sent into the tunnel: the program that does is missing on this device"},
+	{"too_long", "longer than the tunnel takes, and must not be fragmented: its sender is told by ICMP"},
+	{"too_long_unanswered", "too long as well, but an ICMP error, a later fragment or of such a source that no ICMP may answer it"},
+	{"mtu_answer", "the ICMP answer to a packet that was too_long, on its way to the sender"},
 }
 
 // String is the name, which is also the metric label.

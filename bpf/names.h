@@ -45,6 +45,9 @@
 	X(not_for_tunnel, "was routed into the tunnel device, but no peer would take it") \
 	X(plaintext_in, "from a pod of another node, or from a peer's node to a pod, but not through the tunnel") \
 	X(encapsulated_plaintext, "holds a packet, by an encapsulation other than the tunnel's, that may not cross here in plaintext") \
-	X(not_steered, "should be encrypted and was not sent into the tunnel: the program that does is missing on this device")
+	X(not_steered, "should be encrypted and was not sent into the tunnel: the program that does is missing on this device") \
+	X(too_long, "longer than the tunnel takes, and must not be fragmented: its sender is told by ICMP") \
+	X(too_long_unanswered, "too long as well, but an ICMP error, a later fragment or of such a source that no ICMP may answer it") \
+	X(mtu_answer, "the ICMP answer to a packet that was too_long, on its way to the sender")
 
 #endif

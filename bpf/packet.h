@@ -20,6 +20,7 @@
 #define VLAN_TAG_LEN 4
 #define LINEAR_MAX 512 /* bytes; more than all headers read here */
 #define FRAGMENT_OFFSET 0x1fff
+#define IPV6_MTU_MIN 1280 /* RFC 8200, 5 */
 
 enum link {
 	LINK_ETHERNET, /* the packet starts with an Ethernet header */
@@ -134,6 +135,25 @@ static __always_inline enum parsed parse(struct __sk_buff *skb, enum link link, 
 	if (link == LINK_ETHERNET)
 		return parse_ethernet(skb, link, 0, to);
 	return parse_ip(skb, link, 0, (__be16)skb->protocol, to);
+}
+
+/* network_start is where the network header of a packet on a device without a
+ * link-layer header starts, counted from the first byte, as helpers that write count.
+ * That is 0, but BPF_PROG_TEST_RUN has an Ethernet header before it.
+ */
+static __always_inline __u32 network_start(struct __sk_buff *skb, const struct packet *packet)
+{
+	__u8 first = 0;
+	bpf_skb_load_bytes(skb, 0, &first, sizeof(first));
+	return first >> 4 == (packet->ipv6 ? 6 : 4) ? 0 : ETH_HLEN;
+}
+
+/* device_mtu is that of the device on which the program is, in bytes. */
+static __always_inline __u32 device_mtu(struct __sk_buff *skb)
+{
+	__u32 mtu = 0;
+	bpf_check_mtu(skb, 0, &mtu, 0, 0);
+	return mtu;
 }
 
 #endif

@@ -96,7 +96,7 @@ func TestUnreadFramesInStrictMode(t *testing.T) {
 		"three tags": shot, "one tag cut short": shot,
 	} {
 		for _, program := range []string{bpf.SteerProgGuardEgressL2, bpf.SteerProgGuardIngressL2} {
-			if got := s.run(t, program, frames[shape]); got != want {
+			if got, _ := s.run(t, program, frames[shape]); got != want {
 				t.Errorf("%s: %s returns %d, want %d", shape, program, got, want)
 			}
 		}
@@ -132,15 +132,6 @@ func TestTagsStayOtherwise(t *testing.T) {
 	}
 }
 
-// skbContext is struct __sk_buff of linux/bpf.h, as far as it is set here.
-type skbContext struct {
-	_       [164]byte
-	GSOSegs uint32
-	_       [8]byte
-	GSOSize uint32
-	_       [12]byte
-}
-
 func TestSegmentsAreCountedAsPackets(t *testing.T) {
 	s := load(t)
 	p := policies["strict"]
@@ -159,7 +150,7 @@ func TestSegmentsAreCountedAsPackets(t *testing.T) {
 		if _, err := s.program(program).Run(&ebpf.RunOptions{Data: frame, Context: context}); err != nil {
 			t.Fatal(err)
 		}
-		want := expect(before, twin(program, frame, p, cluster), 45, frame)
+		want := expect(before, twin(program, frame, p, cluster, s.mtu), 45, frame)
 		if diff := cmp.Diff(want, s.counts(t), ignoreLayout); diff != "" {
 			t.Errorf("%s: (-want +got)\n%s", program, diff)
 		}
@@ -225,7 +216,7 @@ func TestPeerWithoutCounters(t *testing.T) {
 		t.Fatal(err)
 	}
 	frame := frame(t, addresses4[bpf.ClassLocalPod], addresses4[bpf.ClassRemotePod])
-	if action := s.run(t, bpf.SteerProgTunnelEgress, frame); action != next {
+	if action, _ := s.run(t, bpf.SteerProgTunnelEgress, frame); action != next {
 		t.Errorf("tunnel_egress returns %d, want %d", action, next)
 	}
 	want := tally{Verdicts: map[bpf.Outcome]bpf.SteerCount{

@@ -17,7 +17,9 @@
 
 #include "count.h"
 #include "encapsulation.h"
+#include "icmp.h"
 #include "layout.h"
+#include "mss.h"
 #include "packet.h"
 #include "table.h"
 
@@ -224,12 +226,20 @@ int tunnel_egress(struct __sk_buff *skb)
 
 	struct prefix destination = lookup(&packet.destination);
 	struct decision decision = decide_tunnel_egress(lookup(&packet.source).class, destination.class);
-	if (decision.verdict == VERDICT_encrypt)
-		count_to_peer(skb, destination.peer);
+	if (decision.verdict != VERDICT_encrypt)
+		return leave(skb, HOOK_tunnel_egress, decision.verdict, decision.reason);
+	if (packet.ipv6)
+		skip_extensions(skb, LINK_NONE, &packet);
+	if (too_long(skb, &packet))
+		return refuse(skb, &packet);
+	clamp_mss(skb, &packet);
+	count_to_peer(skb, destination.peer);
 	return leave(skb, HOOK_tunnel_egress, decision.verdict, decision.reason);
 }
 
-/* tunnel_ingress sees every packet after its decryption, before the host stack. */
+/* tunnel_ingress sees every packet after its decryption, before the host stack, and
+ * what tunnel_egress answers.
+ */
 SEC("tc")
 int tunnel_ingress(struct __sk_buff *skb)
 {
@@ -245,8 +255,14 @@ int tunnel_ingress(struct __sk_buff *skb)
 	}
 
 	struct decision decision = decide_tunnel_ingress(lookup(&packet.destination).class);
-	if (decision.verdict == VERDICT_pass)
-		count_from_peer(skb, lookup(&packet.source).peer);
+	if (decision.verdict != VERDICT_pass)
+		return leave(skb, HOOK_tunnel_ingress, decision.verdict, decision.reason);
+	if (take_answer(skb))
+		return leave(skb, HOOK_tunnel_ingress, VERDICT_pass, REASON_mtu_answer);
+	if (packet.ipv6)
+		skip_extensions(skb, LINK_NONE, &packet);
+	clamp_mss(skb, &packet);
+	count_from_peer(skb, lookup(&packet.source).peer);
 	return leave(skb, HOOK_tunnel_ingress, decision.verdict, decision.reason);
 }
 

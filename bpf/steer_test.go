@@ -23,12 +23,14 @@ const tunnelIndex = 4711 // no device has it: a test run does not carry out redi
 // steer is the loaded programs, their maps filled with the cluster.
 type steer struct {
 	bpf.SteerObjects
+	// On which tunnel_egress and tunnel_ingress are test-run, 0 for loopback.
+	device, mtu int
 }
 
 func load(t testing.TB) *steer {
 	t.Helper()
 	privtest.Root(t)
-	s := new(steer)
+	s := &steer{mtu: loopbackMTU}
 	if err := bpf.LoadSteerObjects(&s.SteerObjects, nil); err != nil {
 		t.Fatalf("load: %+v", err)
 	}
@@ -112,12 +114,35 @@ var programs = append(slices.Clone(guardPrograms),
 	bpf.SteerProgBackstopIngressL2, bpf.SteerProgBackstopIngressL3,
 	bpf.SteerProgTunnelEgress, bpf.SteerProgTunnelIngress, bpf.SteerProgBackstopTunnelIngress)
 
-// run gives a frame to a program and returns its action.
-func (s *steer) run(t testing.TB, program string, frame []byte) int {
+// skbContext is struct __sk_buff of linux/bpf.h, as far as it is set here.
+type skbContext struct {
+	_       [8]byte
+	Mark    uint32
+	_       [28]byte
+	Ifindex uint32
+	_       [120]byte
+	GSOSegs uint32
+	_       [8]byte
+	GSOSize uint32
+	_       [12]byte
+}
+
+// onTunnel says whether a program is one of the tunnel device's.
+func onTunnel(program string) bool {
+	return program == bpf.SteerProgTunnelEgress || program == bpf.SteerProgTunnelIngress
+}
+
+// run gives a frame to a program and returns its action, and for the tunnel device's
+// what the frame has become.
+func (s *steer) run(t testing.TB, program string, frame []byte) (action int, out []byte) {
 	t.Helper()
-	action, err := s.program(program).Run(&ebpf.RunOptions{Data: frame})
+	options := ebpf.RunOptions{Data: frame}
+	if onTunnel(program) {
+		options.Context, options.DataOut = skbContext{Ifindex: uint32(s.device)}, make([]byte, len(frame)+256)
+	}
+	returned, err := s.program(program).Run(&options)
 	if err != nil {
 		t.Fatalf("%s: %v", program, err)
 	}
-	return int(int32(action))
+	return int(int32(returned)), options.DataOut
 }

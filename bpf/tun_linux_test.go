@@ -2,6 +2,7 @@ package bpf_test
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -42,6 +43,15 @@ func tun(t *testing.T, name string) *os.File {
 	t.Cleanup(func() { file.Close() })
 	up(t, name)
 	return file
+}
+
+// tunnelDevice makes a TUN device of that MTU and returns its index. A test of its own
+// network namespace calls it.
+func tunnelDevice(t *testing.T, mtu int) int {
+	t.Helper()
+	tun(t, "tunnel0")
+	ip(t, fmt.Sprintf("link set tunnel0 mtu %d", mtu))
+	return index(t, "tunnel0")
 }
 
 // up keeps a device from sending anything of its own accord.

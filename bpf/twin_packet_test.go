@@ -57,9 +57,10 @@ func seeIP(etherType uint16, b []byte) seen {
 	return seen{parsed: "not ip"}
 }
 
-// inside reads the packet that s carries; "not ip" where it carries none.
-func (s seen) inside() seen {
-	protocol, b := s.protocol, s.payload
+// transport is what is behind up to four IPv6 extension headers, and its protocol;
+// in a later fragment, and behind more of them, it stays at one.
+func (s seen) transport() (protocol byte, b []byte) {
+	protocol, b = s.protocol, s.payload
 	for i := 0; s.ipv6 && i < 4 && len(b) >= 4; i++ {
 		later := protocol == 44 && binary.BigEndian.Uint16(b[2:])&0xfff8 != 0
 		if later || !slices.Contains([]byte{0, 43, 44, 60}, protocol) {
@@ -71,6 +72,12 @@ func (s seen) inside() seen {
 		}
 		protocol, b = b[0], from(b, length)
 	}
+	return protocol, b
+}
+
+// inside reads the packet that s carries; "not ip" where it carries none.
+func (s seen) inside() seen {
+	protocol, b := s.transport()
 	switch {
 	case protocol == 4 && s.payload != nil:
 		return seeIP(0x0800, b)

@@ -50,11 +50,13 @@ type result struct {
 	tx, rx   uint32 // the peer it is counted for, 0: none
 	untagged bool   // VLAN tags came off
 	silent   bool   // it is left to the program behind, or was counted by the one ahead
+	out      []byte // what the frame becomes, on the tunnel device
 }
 
 // twin is what program has to do with a frame, in plain Go: longest prefix by
 // trying all, decisions by looking them up in the tables above.
-func twin(program string, frame []byte, p policy, members []member) result {
+// mtu is that of the device on which a program of the tunnel device is.
+func twin(program string, frame []byte, p policy, members []member, mtu int) result {
 	var outer seen
 	if strings.HasSuffix(program, "_l2") {
 		outer = seeFrame(frame)
@@ -67,9 +69,9 @@ func twin(program string, frame []byte, p policy, members []member) result {
 	var r result
 	switch {
 	case program == bpf.SteerProgTunnelEgress:
-		return twinTunnelEgress(from, to, outer.parsed)
+		return twinTunnelEgress(frame, outer, from, to, mtu)
 	case strings.HasSuffix(program, "tunnel_ingress"):
-		r = twinTunnelIngress(from, to, outer.parsed)
+		r = twinTunnelIngress(frame, outer, from, to, mtu)
 	default:
 		table, hook := egressTable, bpf.HookEgress
 		if strings.Contains(program, "ingress") {
@@ -90,8 +92,11 @@ func twin(program string, frame []byte, p policy, members []member) result {
 	case encrypts: // and nobody has
 		r.outcome.Verdict, r.outcome.Reason, r.action = bpf.VerdictDrop, bpf.ReasonNotSteered, shot
 	}
-	if strings.HasPrefix(program, "backstop_") && r.action != shot {
-		r.rx, r.silent = 0, true
+	if strings.HasPrefix(program, "backstop_") {
+		r.out = nil
+		if r.action != shot {
+			r.rx, r.silent = 0, true
+		}
 	}
 	return r
 }
@@ -144,12 +149,15 @@ func twinTable(table string, source, destination bpf.Class, parsed string, p pol
 	}[letter]
 }
 
-func twinTunnelEgress(from, to member, parsed string) result {
-	r := twinTable(egressTable, from.class, to.class, parsed, policy{strict: true, tunnel: true})
-	r.outcome.Hook = bpf.HookTunnelEgress
+func twinTunnelEgress(frame []byte, outer seen, from, to member, mtu int) result {
+	r := twinTable(egressTable, from.class, to.class, outer.parsed, policy{strict: true, tunnel: true})
+	r.outcome.Hook, r.out = bpf.HookTunnelEgress, frame
 	switch r.outcome.Verdict {
 	case bpf.VerdictEncrypt:
-		r.action, r.tx = next, to.peer
+		if long, ok := twinTooLong(frame, outer, mtu); ok {
+			return long
+		}
+		r.action, r.tx, r.out = next, to.peer, twinClamped(frame, outer, mtu)
 	case bpf.VerdictPass:
 		r.outcome.Verdict, r.action = bpf.VerdictDrop, shot
 		if r.outcome.Reason == bpf.ReasonNotPodTraffic {
@@ -159,20 +167,20 @@ func twinTunnelEgress(from, to member, parsed string) result {
 	return r
 }
 
-func twinTunnelIngress(from, to member, parsed string) result {
+func twinTunnelIngress(frame []byte, outer seen, from, to member, mtu int) result {
 	drop := func(r bpf.Reason) result {
-		return result{outcome: bpf.Outcome{Hook: bpf.HookTunnelIngress, Verdict: bpf.VerdictDrop, Reason: r}, action: shot}
+		return result{outcome: bpf.Outcome{Hook: bpf.HookTunnelIngress, Verdict: bpf.VerdictDrop, Reason: r}, action: shot, out: frame}
 	}
 	switch {
-	case parsed == "not ip":
+	case outer.parsed == "not ip":
 		return drop(bpf.ReasonNotIP)
-	case parsed == "malformed":
+	case outer.parsed == "malformed":
 		return drop(bpf.ReasonMalformed)
 	case to.class != bpf.ClassLocalPod && to.class != bpf.ClassLocalNode:
 		return drop(bpf.ReasonMisrouted)
 	}
 	pass := bpf.Outcome{Hook: bpf.HookTunnelIngress, Verdict: bpf.VerdictPass, Reason: bpf.ReasonToLocal}
-	return result{outcome: pass, action: next, rx: from.peer}
+	return result{outcome: pass, action: next, rx: from.peer, out: twinClamped(frame, outer, mtu)}
 }
 
 func twinLookup(addr netip.Addr, members []member) member {

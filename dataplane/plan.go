@@ -11,15 +11,6 @@ import (
 	"github.com/wgsteer/wgsteer/wgkey"
 )
 
-const (
-	// overhead of a tunnelled packet in bytes: WireGuard 32, UDP 8, IPv6 40.
-	overhead = 80
-	// defaultMTU is for a node without an uplink: Ethernet's less overhead.
-	defaultMTU = 1500 - overhead
-	minMTU     = 576   // RFC 791: what every IPv4 host takes
-	maxMTU     = 65455 // the longest IP packet less overhead
-)
-
 // facts is what plan has to know of the host.
 type facts struct {
 	tunnel  tunnel.Link // zero while there is none
@@ -33,6 +24,7 @@ type facts struct {
 type plan struct {
 	self     keymgr.Node
 	tunnel   tunnel.Config
+	mtu      MTUSource
 	steering steering.State
 	problems []keymgr.Problem
 }
@@ -40,8 +32,8 @@ type plan struct {
 // makePlan is pure. nodes are those that keymgr accepted, sorted by name; this
 // node's own is left out by its name, and what cannot be steered is a problem.
 func makePlan(c Config, key wgkey.PrivateKey, f facts, nodes []keymgr.Node) plan {
-	p := plan{self: self(c, key.Public(), f)}
-	p.tunnel = tunnel.Config{PrivateKey: key, ListenPort: c.ListenPort, MTU: tunnelMTU(c, f)}
+	p := plan{self: self(c, key.Public(), f), mtu: mtuSource(c, f.uplinks)}
+	p.tunnel = tunnel.Config{PrivateKey: key, ListenPort: c.ListenPort, MTU: cmp.Or(c.MTU, p.mtu.Allowed)}
 	p.steering = steering.State{
 		Strict:        c.Policy == Strict,
 		LocalPodCIDRs: c.PodCIDRs,
@@ -78,6 +70,9 @@ func makePlan(c Config, key wgkey.PrivateKey, f facts, nodes []keymgr.Node) plan
 			PersistentKeepalive: cmp.Or(n.PersistentKeepalive, c.PersistentKeepalive),
 		})
 	}
+	if w := p.mtu.warning(p.tunnel.MTU, p.tunnel.Peers); w != "" {
+		p.problems = append(p.problems, keymgr.Problem{Node: c.Node, Record: "mtu", Message: w, Warning: true})
+	}
 	return p
 }
 
@@ -98,17 +93,6 @@ func self(c Config, key wgkey.PublicKey, f facts) keymgr.Node {
 		n.Endpoint = netip.AddrPortFrom(n.NodeIPs[0], c.ListenPort)
 	}
 	return n
-}
-
-func tunnelMTU(c Config, f facts) int {
-	if c.MTU != 0 {
-		return c.MTU
-	}
-	if len(f.uplinks) == 0 {
-		return defaultMTU
-	}
-	smallest := slices.MinFunc(f.uplinks, func(a, b steering.Device) int { return cmp.Compare(a.MTU, b.MTU) }).MTU
-	return min(max(smallest-overhead, minMTU), maxMTU)
 }
 
 // checkSelf refuses what only the host's facts could tell.

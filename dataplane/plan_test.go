@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -148,21 +149,57 @@ func TestTunnelMTU(t *testing.T) {
 		configured int
 		uplinks    []int
 		want       int
+		why        string
 	}{
-		{1300, []int{1500}, 1300},
-		{0, nil, 1420},
-		{0, []int{1500}, 1420},
-		{0, []int{9000, 1400}, 1320},
-		{0, []int{576}, 576},
-		{0, []int{65535}, 65455},
+		{1300, []int{1500}, 1300, "1300, configured; uplinks allow 1420"},
+		{1300, nil, 1300, "1300, configured; uplinks allow 1420"},
+		{0, nil, 1420, "1420, as over Ethernet: there is no uplink"},
+		{0, []int{1500}, 1420, "1420 = 1500 of eth0 (smallest uplink) - 80 (WireGuard 32, UDP 8, IPv6 40)"},
+		{0, []int{9000, 1400}, 1320, "1320 = 1400 of eth1 (smallest uplink) - 80 (WireGuard 32, UDP 8, IPv6 40)"},
+		{0, []int{576}, 576, "576; the smallest uplink, eth0, has 576"},
+		{0, []int{65535}, 65455, "65455 = 65535 of eth0 (smallest uplink) - 80 (WireGuard 32, UDP 8, IPv6 40)"},
+		{0, []int{65536}, 65455, "65455; the smallest uplink, eth0, has 65536"},
 	} {
 		c, f := config(), facts{}
 		c.MTU = tc.configured
-		for _, m := range tc.uplinks {
-			f.uplinks = append(f.uplinks, steering.Device{MTU: m})
+		for i, m := range tc.uplinks {
+			f.uplinks = append(f.uplinks, steering.Device{Name: fmt.Sprintf("eth%d", i), MTU: m})
 		}
-		if got := tunnelMTU(c, f); got != tc.want {
-			t.Errorf("configured %d, uplinks %v: got %d, want %d", tc.configured, tc.uplinks, got, tc.want)
+		p := makePlan(c, key(t, "a"), f, nil)
+		if got := p.mtu.Explain(p.tunnel.MTU); p.tunnel.MTU != tc.want || got != tc.why {
+			t.Errorf("configured %d, uplinks %v: got %d, %q, want %d, %q", tc.configured, tc.uplinks, p.tunnel.MTU, got, tc.want, tc.why)
+		}
+	}
+}
+
+// TestMTUWarning: a configured MTU is the person's business, unless the tunnel's
+// datagrams do not fit.
+func TestMTUWarning(t *testing.T) {
+	b4, b6 := nodeB(t), nodeB(t)
+	b6.Endpoint = netip.MustParseAddrPort("[2001:db8::2]:51871")
+	for _, tc := range []struct {
+		configured, uplink int
+		peer               keymgr.Node
+		want               string
+	}{
+		{0, 1400, b6, ""},
+		{1420, 1500, b6, ""},
+		{1421, 1500, b6, "1421 is more than eth0 leaves room for on the way to 2001:db8::2: 1420 of its 1500 bytes"},
+		{1440, 1500, b4, ""},
+		{1441, 1500, b4, "set mtu to 0 or at most 1440"},
+		{9000, 0, b6, ""},
+	} {
+		c, f := config(), facts{}
+		c.MTU = tc.configured
+		if tc.uplink != 0 {
+			f.uplinks = []steering.Device{{Name: "eth0", MTU: tc.uplink}}
+		}
+		problems := makePlan(c, key(t, "a"), f, []keymgr.Node{tc.peer}).problems
+		if tc.want == "" && len(problems) == 0 {
+			continue
+		}
+		if len(problems) != 1 || !problems[0].Warning || problems[0].Record != "mtu" || !strings.Contains(problems[0].Message, tc.want) || tc.want == "" {
+			t.Errorf("%d over %d: %+v, want %q", tc.configured, tc.uplink, problems, tc.want)
 		}
 	}
 }

@@ -41,6 +41,7 @@ type reconciler struct {
 	stopTunnel  context.CancelFunc
 
 	facts     facts
+	uplinks   chan struct{}        // a value when facts.uplinks may be others
 	snapshots chan keymgr.Snapshot // at most the newest
 	snapshot  *keymgr.Snapshot     // nil before the first
 	view      view
@@ -51,6 +52,7 @@ func newReconciler(d *DataPlane, config Config) *reconciler {
 		d: d, config: config,
 		log:       config.Logger.With("node", config.Node),
 		store:     keymgr.NewStore(config.StateDir),
+		uplinks:   make(chan struct{}, 1),
 		snapshots: make(chan keymgr.Snapshot, 1),
 	}
 	r.view = *d.view.Load()
@@ -132,8 +134,12 @@ func (r *reconciler) reconcile(ctx context.Context) error {
 		return r.part("tunnel", err)
 	}
 	r.reportProblems(problems)
+	if link.MTU != r.view.mtu {
+		r.log.Info("tunnel MTU", "mtu", next.mtu.Explain(link.MTU))
+	}
 	r.show(func(v *view) {
-		v.config, v.key, v.self, v.mtu = r.config, r.key.Public(), next.self, link.MTU
+		v.config, v.key, v.self = r.config, r.key.Public(), next.self
+		v.mtu, v.mtuFrom = link.MTU, next.mtu
 		v.problems, v.nodes = problems, kept
 	})
 	published := r.publish(ctx, next.self)
@@ -234,6 +240,9 @@ func (r *reconciler) discover(nodes []keymgr.Node) error {
 		if f.tunnel, err = r.tunnel.Link(); err != nil {
 			return err
 		}
+	}
+	if len(f.uplinks) == 0 {
+		f.uplinks = r.facts.uplinks // one that flaps will have the MTU that it had
 	}
 	if err := checkSelf(r.config, self(r.config, r.key.Public(), f)); err != nil {
 		return err

@@ -81,7 +81,9 @@ func (r *reconciler) note(format string, args ...any) {
 // guard puts the programs in place while there is no tunnel: what must not
 // leave in plaintext is dropped from here on.
 func (r *reconciler) guard(ctx context.Context) error {
-	steer, err := steering.New(r.config.steeringOptions(r.log))
+	options := r.config.steeringOptions(r.log)
+	options.UplinksChanged = r.uplinksChanged
+	steer, err := steering.New(options)
 	if err != nil {
 		return err
 	}
@@ -91,6 +93,14 @@ func (r *reconciler) guard(ctx context.Context) error {
 	}
 	r.show(func(v *view) { v.steering = steer })
 	return nil
+}
+
+// uplinksChanged has the loop look at them.
+func (r *reconciler) uplinksChanged() {
+	select {
+	case r.uplinks <- struct{}{}:
+	default: // it will
+	}
 }
 
 // loop reconciles whenever something changed, and again after an error. It
@@ -132,6 +142,8 @@ func (r *reconciler) wait(ctx context.Context, longest time.Duration) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-timer.C:
+			return nil
+		case <-r.uplinks:
 			return nil
 		case s := <-r.snapshots:
 			r.snapshot = &s

@@ -39,7 +39,8 @@ type Status struct {
 	PublicKey  wgkey.PublicKey `json:"publicKey"`
 	ListenPort uint16          `json:"listenPort"`
 	Endpoint   netip.AddrPort  `json:"endpoint"`
-	MTU        int             `json:"mtu"`
+	MTU        int             `json:"mtu"` // of the tunnel device, in bytes
+	MTUSource  MTUSource       `json:"mtuSource"`
 	Policy     Policy          `json:"policy"`
 	Backend    Backend         `json:"backend"`
 	PodCIDRs   []netip.Prefix  `json:"podCIDRs"`

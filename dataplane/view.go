@@ -20,6 +20,7 @@ type view struct {
 	key      wgkey.PublicKey
 	self     keymgr.Node
 	mtu      int
+	mtuFrom  MTUSource
 	nodes    []keymgr.Node // the programmed peers, by name
 	problems []keymgr.Problem
 	failing  map[string]string // part -> what fails and how to mend it
@@ -40,6 +41,7 @@ func (d *DataPlane) Status() Status {
 		ListenPort: v.config.ListenPort,
 		Endpoint:   v.self.Endpoint,
 		MTU:        v.mtu,
+		MTUSource:  v.mtuFrom,
 		Policy:     v.config.Policy,
 		Backend:    v.config.Backend,
 		PodCIDRs:   v.config.PodCIDRs,

@@ -79,6 +79,7 @@ func (s *scrape) tunnel() {
 	s.gauge(s.d.deviceInfo, 1, st.Interface, key(st.PublicKey), st.Node, string(st.Backend), string(st.Policy), addrPort(st.Endpoint))
 	s.gauge(s.d.listenPort, float64(st.ListenPort), st.Interface)
 	s.gauge(s.d.mtu, float64(st.MTU), st.Interface)
+	s.gauge(s.d.mtuAllowed, float64(st.MTUSource.Allowed), st.Interface)
 	// The direction is seen from this node: tx is on its way to a peer.
 	s.counts(t.FromTUN, "tun", "tx")
 	s.counts(t.ToUDP, "udp", "tx")

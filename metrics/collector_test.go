@@ -41,7 +41,8 @@ func sample() dataplane.Status {
 		PublicKey:  wgkey.PublicKey{1},
 		ListenPort: 51871,
 		Endpoint:   netip.MustParseAddrPort("192.0.2.1:51871"),
-		MTU:        1420,
+		MTU:        1380,
+		MTUSource:  dataplane.MTUSource{Configured: true, Uplink: "eth0", UplinkMTU: 1500, Overhead: 80, Allowed: 1420},
 		Policy:     dataplane.Strict,
 		Backend:    dataplane.Userspace,
 		Peers: []dataplane.Peer{{

@@ -8,7 +8,8 @@ import (
 type descs struct {
 	buildInfo, state, ready, stateSince, problems *prometheus.Desc
 
-	deviceInfo, listenPort, mtu           *prometheus.Desc
+	deviceInfo, listenPort                *prometheus.Desc
+	mtu, mtuAllowed                       *prometheus.Desc
 	packets, bytes, readPackets, readSize *prometheus.Desc
 	drops, tunnelFailing                  *prometheus.Desc
 
@@ -34,6 +35,7 @@ func newDescs() descs {
 			"device", "public_key", "name", "backend", "policy", "endpoint"),
 		listenPort: desc("wgsteer_listen_port", "UDP port of the tunnel.", perDevice...),
 		mtu:        desc("wgsteer_mtu_bytes", "MTU of the tunnel device.", perDevice...),
+		mtuAllowed: desc("wgsteer_mtu_allowed_bytes", "MTU that the smallest uplink leaves room for in the tunnel, over IPv6.", perDevice...),
 		packets: desc("wgsteer_tunnel_packets_total",
 			"Packets through an end of the tunnel: the tun end counts them after segmentation, the udp end counts datagrams, handshakes included.", "device", "end", "direction"),
 		bytes:         desc("wgsteer_tunnel_bytes_total", "Bytes through an end of the tunnel; see wgsteer_tunnel_packets_total.", "device", "end", "direction"),
@@ -51,7 +53,7 @@ func newDescs() descs {
 			"Inner packets that the eBPF programs saw go to a peer (tx) or come from it (rx), GSO packets whole.", "device", "name", "direction"),
 		peerSteeredBytes: desc("wgsteer_peer_steered_bytes_total", "Bytes of the packets in wgsteer_peer_steered_packets_total.", "device", "name", "direction"),
 
-		verdictPackets:  desc("wgsteer_steering_packets_total", "Packets by what the eBPF programs decided, and why.", "device", "hook", "verdict", "reason"),
+		verdictPackets:  desc("wgsteer_steering_packets_total", "Packets by what the eBPF programs and the nftables table decided, and why.", "device", "hook", "verdict", "reason"),
 		verdictBytes:    desc("wgsteer_steering_bytes_total", "Bytes of the packets in wgsteer_steering_packets_total.", "device", "hook", "verdict", "reason"),
 		steeredDevice:   desc("wgsteer_steered_device", "1 for a device whose packets are steered, 0 for one that should be and is not.", "device", "steered_device", "mechanism"),
 		unsteerable:     desc("wgsteer_unsteerable_devices", "Devices that may carry pod packets past the programs.", perDevice...),
@@ -68,7 +70,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 func (d *descs) all() []*prometheus.Desc {
 	return []*prometheus.Desc{
 		d.buildInfo, d.state, d.ready, d.stateSince, d.problems,
-		d.deviceInfo, d.listenPort, d.mtu,
+		d.deviceInfo, d.listenPort, d.mtu, d.mtuAllowed,
 		d.packets, d.bytes, d.readPackets, d.readSize,
 		d.drops, d.tunnelFailing,
 		d.peers, d.peerInfo, d.peerReceive, d.peerTransmit, d.peerHandshake,

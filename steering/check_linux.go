@@ -27,7 +27,7 @@ func Check(options Options) []Finding {
 	}
 	found := []Finding{checkKernel(), checkCapabilities(), checkBPFFS(o)}
 	found = append(found, checkPrograms()...)
-	found = append(found, checkForwarding())
+	found = append(found, checkNft(o), checkForwarding())
 	return append(found, checkDevices(o)...)
 }
 
@@ -117,7 +117,7 @@ func checkDevices(o Options) []Finding {
 			found = append(found, judgeForeign(h, t.Name, ahead)...)
 		}
 	}
-	return found
+	return append(found, checkLayers(o, sel)...)
 }
 
 // pinnedSought is what the pinned table of prefixes knows of pods and peers.

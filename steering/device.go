@@ -72,6 +72,17 @@ type selection struct {
 	missing     []string
 }
 
+// uplinks are the devices to steer by which packets leave the node: what overlay
+// devices send leaves by another.
+func (s selection) uplinks() (found []Device) {
+	for _, t := range s.targets {
+		if !t.overlay {
+			found = append(found, t.Device)
+		}
+	}
+	return found
+}
+
 // overlayKinds are devices that put pod packets into packets of the node's.
 var overlayKinds = []string{
 	"vxlan", "geneve", "gre", "gretap", "erspan", "ipip", "sit",

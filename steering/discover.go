@@ -15,11 +15,7 @@ type address struct {
 // facts are what Discover tells of a network.
 func (n network) facts(addresses []address, endpoints []netip.Addr, devices []string) Facts {
 	var facts Facts
-	for _, t := range n.find(sought{endpoints: endpoints, named: devices}).targets {
-		if !t.overlay {
-			facts.Uplinks = append(facts.Uplinks, t.Device)
-		}
-	}
+	facts.Uplinks = n.find(sought{endpoints: endpoints, named: devices}).uplinks()
 	facts.DefaultAddresses = slices.Concat(
 		n.defaultAddresses(addresses, true), n.defaultAddresses(addresses, false))
 	return facts

@@ -9,6 +9,8 @@ import (
 	"github.com/wgsteer/wgsteer/bpf"
 )
 
+const leastIPv6 = 1280 // RFC 8200, 5: the least MTU that IPv6 takes
+
 // scene is all that an explanation is made of.
 type scene struct {
 	contents
@@ -20,6 +22,7 @@ type scene struct {
 	// The devices that have programs of ours at egress and at ingress.
 	egress, ingress map[string]programs
 	ours            []ownedRoute
+	table           tableSeen
 }
 
 // programs are those of ours on one side of a device, and how each is attached.
@@ -60,6 +63,9 @@ func (s scene) explain(source, destination netip.Addr) Explanation {
 	if covered {
 		e.Layers = s.layers(destination)
 	}
+	if e.Verdict == bpf.VerdictEncrypt.String() {
+		e.Longer = longer(e.MTU, destination.Is6())
+	}
 	if reason == bpf.ReasonToRemoteNode {
 		e.Notes = append(e.Notes, "where the CNI gives such packets the node's own address (masquerade), they are the node's traffic by the time they leave, and pass in plaintext")
 	}
@@ -87,6 +93,9 @@ func (s scene) outwards(e *Explanation, from, to bpf.Class, covered bool) {
 	verdict, _ := decide(bpf.HookEgress, from, to, s.strict, s.index != 0)
 	switch {
 	case verdict == bpf.VerdictEncrypt && on[roleSteer] != "": // whether guarded or not
+	case !on.guarded() && covered && to != bpf.ClassLocalPod && s.table.refuses(s.out.index):
+		e.settle("drop", bpf.ReasonNotSteered.String(), s.out.name+" has none of the programs on its egress that would drop it, but the nftables table does")
+		return
 	case !on.guarded():
 		e.Plaintext = covered
 		e.settle("pass", "unguarded", s.out.name+" has none of the programs on its egress that would drop it, so the packet goes there as it is")
@@ -108,6 +117,17 @@ func (s scene) outwards(e *Explanation, from, to bpf.Class, covered bool) {
 	}
 }
 
+// longer says what becomes of packets that are longer than the tunnel's MTU.
+func longer(mtu int, ipv6 bool) string {
+	switch {
+	case ipv6 && mtu < leastIPv6:
+		return "goes in fragments of the tunnel's datagrams, since IPv6 has no less than 1280 bytes"
+	case ipv6:
+		return "is dropped as too_long, and answered by ICMP"
+	}
+	return "is dropped as too_long, and answered by ICMP, if it must not be fragmented; else goes in fragments of the tunnel's datagrams"
+}
+
 // in tells of a packet for this node: what it meets in plaintext, and then, where
 // a peer would encrypt it, what it meets as it comes out of the tunnel.
 func (s scene) in(e *Explanation, from, to bpf.Class) {
@@ -116,6 +136,8 @@ func (s scene) in(e *Explanation, from, to bpf.Class) {
 	if uplinks := s.guardedAtIngress(); len(uplinks) > 0 {
 		verdict := e.step(bpf.HookIngress, strings.Join(uplinks, ", "), from, to, s)
 		e.Plaintext = covered && verdict == bpf.VerdictPass
+	} else if covered && s.table.refuses(0) {
+		e.settle("drop", bpf.ReasonPlaintextIn.String(), "no device has one of the programs on its ingress, but the nftables table drops it")
 	} else {
 		e.settle("pass", "unguarded", "no device has one of the programs on its ingress, so it comes in as it is")
 		e.Plaintext = covered
@@ -180,7 +202,7 @@ func (s scene) layers(to netip.Addr) []Layer {
 			at.There, at.Detail = true, r.match.String()
 		}
 	}
-	return append(layers, tunnel, unreachable)
+	return append(layers, s.tableLayer(), tunnel, unreachable)
 }
 
 // classed is an End with its class.
@@ -199,5 +221,17 @@ func (s scene) end(addr netip.Addr) classed {
 		}
 	}
 	found.Class, found.Meaning = found.class.String(), found.class.Doc()
+	return found
+}
+
+// clusterCIDRs are the prefixes of the cluster, sorted.
+func (s scene) clusterCIDRs() []netip.Prefix {
+	var found []netip.Prefix
+	for key, value := range s.prefixes {
+		if bpf.Class(value.Class) == bpf.ClassCluster {
+			found = append(found, key.Prefix())
+		}
+	}
+	slices.SortFunc(found, netip.Prefix.Compare)
 	return found
 }

@@ -40,6 +40,9 @@ func Explain(options Options, source, destination netip.Addr) (Explanation, erro
 	if err := s.readRoutes(o, source, destination); err != nil {
 		return Explanation{}, err
 	}
+	if s.table, err = o.seeTable(s.strict); err != nil {
+		return Explanation{}, err
+	}
 	return s.explain(source, destination), nil
 }
 

@@ -36,6 +36,7 @@ func TestExplain(t *testing.T) {
 	guarding := func(s *scene) { s.tunnel, s.index = device{}, 0 }
 	other := func(s *scene) { s.tunnel.index = 10 }
 	bare := func(s *scene) { s.ingress = nil }
+	fenced := func(s *scene) { s.table = tableSeen{"table inet t", s.strict, map[int]bool{eth0.index: true}} }
 	only := func(roles ...role) func(*scene) {
 		return func(s *scene) {
 			on := programs{}
@@ -64,6 +65,10 @@ func TestExplain(t *testing.T) {
 		{"the backstop alone", pod, unknownPod, []func(*scene){by(eth0), only(roleBackstop)}, "out: egress@eth0 drop unknown_peer: drop unknown_peer eth0/1500 "},
 		{"the backstop alone, from a peer's pod", peerPod, pod, []func(*scene){by(cni0), dead, only(roleBackstop)}, "in: ingress@eth0 drop plaintext_in: drop plaintext_in cni0/1420 node-b"},
 		{"by a device without programs", pod, peerPod, []func(*scene){by(eth1)}, "out: : pass unguarded eth1/9000 node-b plaintext"},
+		{"the same, with the table", pod, peerPod, []func(*scene){by(eth1), fenced}, "out: : drop not_steered eth1/9000 node-b"},
+		{"the same, permissive", pod, peerPod, []func(*scene){by(eth1), permissive, fenced}, "out: : pass unguarded eth1/9000 node-b plaintext"},
+		{"by one that the table leaves to its programs, which it has not", pod, unknownPod, []func(*scene){by(eth0), only(), fenced}, "out: : pass unguarded eth0/1500  plaintext"},
+		{"to the world by it, with the table", pod, world, []func(*scene){by(eth1), fenced}, "out: : pass unguarded eth1/9000 "},
 		{"to the world by it", pod, world, []func(*scene){by(eth1)}, "out: : pass unguarded eth1/9000 "},
 		{"the daemon is dead", pod, peerPod, []func(*scene){by(eth0), dead}, "out: egress@eth0 encrypt to_remote_pod: drop no_tunnel eth0/1500 node-b"},
 		{"its device is another one", pod, peerPod, []func(*scene){by(eth0), other}, "out: egress@eth0 encrypt to_remote_pod: drop no_tunnel eth0/1500 node-b"},
@@ -80,6 +85,7 @@ func TestExplain(t *testing.T) {
 		{"from an unknown pod", unknownPod, pod, []func(*scene){by(cni0)}, "in: ingress@eth0 drop plaintext_in: drop plaintext_in cni0/1420 "},
 		{"the same, permissive", unknownPod, pod, []func(*scene){by(cni0), permissive}, "in: ingress@eth0 pass plaintext_in: pass plaintext_in cni0/1420  plaintext"},
 		{"the same, no program", unknownPod, pod, []func(*scene){by(cni0), bare}, "in: : pass unguarded cni0/1420  plaintext"},
+		{"the same, with the table", unknownPod, pod, []func(*scene){by(cni0), bare, fenced}, "in: : drop plaintext_in cni0/1420 "},
 		{"from a peer's node", peerNode, pod, []func(*scene){by(cni0)}, "in: ingress@eth0 drop plaintext_in, tunnel_ingress@wgs0 pass to_local: pass to_local wgs0/1420 node-b"},
 		{"from a peer's node to this one", peerNode, node, []func(*scene){toHere}, "in: ingress@eth0 pass not_pod_traffic: pass not_pod_traffic lo/0 node-b"},
 		{"from the world", world, pod, []func(*scene){by(cni0)}, "in: ingress@eth0 pass not_pod_traffic: pass not_pod_traffic cni0/1420 "},
@@ -96,6 +102,31 @@ func TestExplain(t *testing.T) {
 				t.Errorf("explanation (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestExplainMTU: for what is encrypted a length counts, and only for that.
+func TestExplainMTU(t *testing.T) {
+	eth0 := device{index: 2, name: "eth0", mtu: 1500}
+	for _, tc := range []struct {
+		from, to string
+		mtu      int
+		want     string
+	}{
+		{"10.244.1.5", "10.244.2.7", 1420, "is dropped as too_long, and answered by ICMP, if"},
+		{"10.244.1.5", "192.0.2.2", 1420, "is dropped as too_long, and answered by ICMP, if"},
+		{"fd00:244:1::5", "fd00:244:2::7", 1280, "is dropped as too_long, and answered by ICMP"},
+		{"fd00:244:1::5", "fd00:244:2::7", 1279, "goes in fragments"},
+		{"192.0.2.1", "192.0.2.2", 1420, ""},
+		{"10.244.1.5", "10.244.9.9", 1420, ""},
+		{"10.244.1.5", "198.51.100.7", 1420, ""},
+	} {
+		s := scene{contents: explained.table(nil), strict: true, index: 9, tunnel: device{index: 9, name: "wgs0", mtu: tc.mtu},
+			route: Route{Type: "unicast", Device: "eth0"}, out: eth0, egress: map[string]programs{"eth0": {roleSteer: "tcx", roleGuard: "tcx"}}}
+		e := s.explain(netip.MustParseAddr(tc.from), netip.MustParseAddr(tc.to))
+		if !strings.HasPrefix(e.Longer, tc.want) || (e.Longer == "") != (tc.want == "") {
+			t.Errorf("%s > %s, MTU %d: %q, want %q", tc.from, tc.to, tc.mtu, e.Longer, tc.want)
+		}
 	}
 }
 
@@ -116,16 +147,39 @@ func brief(e Explanation) string {
 func TestExplainLayers(t *testing.T) {
 	eth0 := device{index: 2, name: "eth0", mtu: 1500}
 	s := scene{contents: explained.table(nil), strict: true, route: Route{Type: "unicast", Device: "eth0"}, out: eth0,
+		table:  tableSeen{"table inet t", true, map[int]bool{eth0.index: true}},
 		egress: map[string]programs{"eth0": {roleSteer: "tcx", roleBackstop: "clsact"}},
 		ours:   []ownedRoute{{cidrs("10.244.2.0/24")[0], false}, {cidrs("10.244.0.0/16")[0], true}, {cidrs("10.244.8.0/24")[0], false}}}
 	for to, want := range map[string][]Layer{
-		"10.244.2.7": {{"guard", false, "not on the egress of the route's device"}, {"backstop", true, "clsact on the egress of eth0"}, {"tunnel_route", true, "10.244.2.0/24"}, {"unreachable_route", true, "10.244.0.0/16"}},
-		"10.244.9.9": {{"guard", false, "not on the egress of the route's device"}, {"backstop", true, "clsact on the egress of eth0"}, {"tunnel_route", false, "no route of ours into the tunnel for it"}, {"unreachable_route", true, "10.244.0.0/16"}},
+		"10.244.2.7": {{"guard", false, "not on the egress of the route's device"}, {"backstop", true, "clsact on the egress of eth0"}, {"nftables", false, "table inet t is for devices without programs"}, {"tunnel_route", true, "10.244.2.0/24"}, {"unreachable_route", true, "10.244.0.0/16"}},
+		"10.244.9.9": {{"guard", false, "not on the egress of the route's device"}, {"backstop", true, "clsact on the egress of eth0"}, {"nftables", false, "table inet t is for devices without programs"}, {"tunnel_route", false, "no route of ours into the tunnel for it"}, {"unreachable_route", true, "10.244.0.0/16"}},
 		"192.0.2.9":  {},
 	} {
 		e := s.explain(netip.MustParseAddr("10.244.1.5"), netip.MustParseAddr(to))
 		if diff := cmp.Diff(want, e.Layers); diff != "" {
 			t.Errorf("layers to %s (-want +got):\n%s", to, diff)
+		}
+	}
+}
+
+func TestExplainTable(t *testing.T) {
+	eth0, eth1 := device{index: 2, name: "eth0"}, device{index: 4, name: "eth1"}
+	for _, test := range []struct {
+		name  string
+		table tableSeen
+		out   device
+		route string
+		want  Layer
+	}{
+		{"none", tableSeen{}, eth1, "unicast", Layer{"nftables", false, "no nftables table of ours, with our rules"}},
+		{"permissive", tableSeen{name: "table inet t"}, eth1, "unicast", Layer{"nftables", false, "table inet t only counts: the policy is permissive"}},
+		{"a device with the programs", tableSeen{"table inet t", true, map[int]bool{2: true}}, eth0, "unicast", Layer{"nftables", false, "table inet t is for devices without programs"}},
+		{"one without", tableSeen{"table inet t", true, map[int]bool{2: true}}, eth1, "unicast", Layer{"nftables", true, "table inet t, on eth1"}},
+		{"no route", tableSeen{"table inet t", true, nil}, device{}, "unreachable", Layer{"nftables", true, "table inet t, on devices without programs"}},
+	} {
+		s := scene{table: test.table, out: test.out, route: Route{Type: test.route}}
+		if got := s.tableLayer(); got != test.want {
+			t.Errorf("%s: %+v, want %+v", test.name, got, test.want)
 		}
 	}
 }

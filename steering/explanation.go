@@ -21,10 +21,11 @@ type Explanation struct {
 	Route Route `json:"route"` // to the destination
 	// Device is by which the packet leaves, or enters the tunnel; MTU is its.
 	Device string  `json:"device,omitempty"`
-	MTU    int     `json:"mtu,omitempty"`  // bytes
-	Peer   string  `json:"peer,omitempty"` // the node on the other end
-	Steps  []Step  `json:"steps"`          // the programs that it meets, in order
-	Layers []Layer `json:"layers"`         // what keeps it from leaving in plaintext
+	MTU    int     `json:"mtu,omitempty"`    // bytes
+	Longer string  `json:"longer,omitempty"` // what becomes of longer packets, of encrypted ones
+	Peer   string  `json:"peer,omitempty"`   // the node on the other end
+	Steps  []Step  `json:"steps"`            // the programs that it meets, in order
+	Layers []Layer `json:"layers"`           // what keeps it from leaving in plaintext
 	// Notes say what cannot be seen from here.
 	Notes []string `json:"notes,omitempty"`
 }

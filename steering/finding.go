@@ -120,3 +120,25 @@ func judgeForeign(h hook, device string, ahead []string) []Finding {
 		Mend: "let them return TCX_NEXT (TC_ACT_UNSPEC), or attach after ours",
 	}}
 }
+
+// judgeLayers judges what of the guard is missing.
+func judgeLayers(missing []string) Finding {
+	if len(missing) == 0 {
+		return Finding{Name: "layers", Level: OK, Detail: "every layer of the guard stands"}
+	}
+	return Finding{
+		Name: "layers", Level: Fail, Detail: "missing: " + strings.Join(missing, ", "),
+		Mend: "the daemon puts back what is taken away: is it running? `wgsteer guard` does so without it",
+	}
+}
+
+// judgeLeftovers judges what is there of a data plane whose pins are gone.
+func judgeLeftovers(names []string) []Finding {
+	if len(names) == 0 {
+		return nil
+	}
+	return []Finding{{
+		Name: "leftovers", Level: Warn, Detail: "without the pins they belong to: " + strings.Join(names, ", "),
+		Mend: "`wgsteer teardown` removes them; a start takes them over",
+	}}
+}

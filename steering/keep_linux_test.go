@@ -45,6 +45,9 @@ func TestUplinkIsNeverLetGo(t *testing.T) {
 			addRoute(t, "10.244.2.0/24", "192.0.2.2")
 		}
 		wantDevices(t, s, "eth0")
+		// What waits for the neighbour's address is still ahead of the programs, and
+		// would be behind their end: wait until packets pass them again.
+		grew(t, s, s.Status(), "egress", "encrypt", "to_remote_pod")
 		stop(t, s)
 		end()
 	})

@@ -240,20 +240,25 @@ func expect(t *testing.T, tun *os.File, payload string) []byte {
 // send sends one datagram from a namespace, from any address if from is zero.
 func send(t *testing.T, ns netns.NsHandle, from, to netip.Addr, payload string) {
 	t.Helper()
+	if err := trySend(t, ns, from, to, payload); err != nil {
+		t.Fatalf("send %q to %v: %v", payload, to, err)
+	}
+}
+
+func trySend(t *testing.T, ns netns.NsHandle, from, to netip.Addr, payload string) (err error) {
+	t.Helper()
 	inside(t, ns, func() {
 		dialer := net.Dialer{}
 		if from.IsValid() {
 			dialer.LocalAddr = net.UDPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
 		}
-		conn, err := dialer.Dial("udp", netip.AddrPortFrom(to, 4000).String())
-		if err == nil {
+		var conn net.Conn
+		if conn, err = dialer.Dial("udp", netip.AddrPortFrom(to, 4000).String()); err == nil {
 			defer conn.Close()
 			_, err = conn.Write([]byte(payload))
 		}
-		if err != nil {
-			t.Errorf("send %q to %v: %v", payload, to, err)
-		}
 	})
+	return err
 }
 
 // listen receives datagrams in a namespace.

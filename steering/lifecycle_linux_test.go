@@ -212,15 +212,15 @@ func TestDifference(t *testing.T) {
 		}
 		more := steered(index)
 		more.Peers = append(more.Peers, steering.Peer{Name: "node-a", PodCIDRs: prefixes("10.244.3.0/24"), NodeIPs: []netip.Addr{netip.MustParseAddr("192.0.2.3")}})
-		if got := changes(more); got != 4 { // its number, two prefixes, a route
-			t.Errorf("a peer more changed %d things, want 4", got)
+		if got := changes(more); got != 5 { // its number, two prefixes, a route, its node in the nftables table
+			t.Errorf("a peer more changed %d things, want 5", got)
 		}
 		slices.Reverse(more.Peers)
 		if got := changes(more); got != 0 {
 			t.Errorf("the same state in another order changed %d things", got)
 		}
-		if got := changes(steered(index)); got != 4 {
-			t.Errorf("a peer less changed %d things, want 4", got)
+		if got := changes(steered(index)); got != 5 {
+			t.Errorf("a peer less changed %d things, want 5", got)
 		}
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
@@ -267,7 +267,7 @@ func TestTeardown(t *testing.T) {
 			t.Fatal(err)
 		}
 		text := strings.Join(removed, "\n")
-		for _, want := range []string{"egress of eth0", "ingress of eth0", "egress of eth1", "ingress of eth1", "ingress of wgt0", "route to 10.244.0.0/16", "route to fd00:244:2::/64", "address 192.0.2.1/32 of wgt0", "maps/prefixes"} {
+		for _, want := range []string{"nftables table inet wgsteer-wgt0", "egress of eth0", "ingress of eth0", "egress of eth1", "ingress of eth1", "ingress of wgt0", "route to 10.244.0.0/16", "route to fd00:244:2::/64", "address 192.0.2.1/32 of wgt0", "maps/prefixes"} {
 			wantText(t, text, want)
 		}
 		if diff := cmp.Diff(before, traces(t, o)); diff != "" {
@@ -322,6 +322,9 @@ func traces(t *testing.T, o steering.Options) []string {
 	}
 	if _, err := os.Stat(filepath.Join(o.BPFFS, o.Name)); err == nil {
 		pins = append(pins, o.Name)
+	}
+	for line := range strings.Lines(nftTool(t, "list tables")) {
+		found = append(found, "nftables "+line)
 	}
 	slices.Sort(found)
 	return append(found, pins...)

@@ -42,6 +42,10 @@ type Options struct {
 	// VerifyEvery is how often Run compares what is with what should be when no
 	// event calls for it; default DefaultVerifyEvery.
 	VerifyEvery time.Duration
+	// UplinksChanged is called by Run when the devices by which packets leave this
+	// node are others than when it was called last, or have another MTU. It must not
+	// wait; nil: nobody cares.
+	UplinksChanged func()
 	// Now is the clock; default: time.Now.
 	Now func() time.Time
 }
@@ -66,6 +70,9 @@ func (o Options) validated() (Options, error) {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.UplinksChanged == nil {
+		o.UplinksChanged = func() {}
 	}
 	o.RouteProtocol = cmp.Or(o.RouteProtocol, DefaultRouteProtocol)
 	o.RouteTable = cmp.Or(o.RouteTable, DefaultRouteTable)

@@ -15,13 +15,14 @@ const (
 	layerPin     = "pin"     // of a map
 	layerRoute   = "route"
 	layerAddress = "address"
+	layerTable   = "nftables"
 )
 
 // Repair is a part of steering that stood, that something else took away, and that
 // was put back. The kernel is such a something: routes into the tunnel device go
 // when that is set down.
 type Repair struct {
-	Layer string    `json:"layer"` // "program", "pin", "route", "address"
+	Layer string    `json:"layer"` // "program", "pin", "route", "address", "nftables"
 	What  string    `json:"what"`  // "guard on the egress of eth0", "route to 10.244.2.0/24", ...
 	Times uint64    `json:"times"` // since this process started
 	Last  time.Time `json:"last"`

@@ -51,6 +51,9 @@ func (s *Steering) Status() Status {
 	if s.leaks != "" && status.Failing == "" {
 		status.Failing = "pod packets may leave by devices that are not steered: " + s.leaks
 	}
+	if s.lacks != "" && status.Failing == "" {
+		status.Failing = s.lacks
+	}
 	if s.objects == nil {
 		return status
 	}
@@ -70,6 +73,7 @@ func (s *Steering) Status() Status {
 // look reads the verdicts' counters, and remembers what of them is plaintext.
 func (s *Steering) look() ([]Verdict, error) {
 	verdicts, err := s.objects.verdicts()
+	verdicts = append(verdicts, s.table.verdicts()...)
 	if err == nil && s.state != nil {
 		s.shown.Plaintext = s.shown.Plaintext.next(s.state.Strict, verdicts, s.options.Now())
 	}

@@ -21,8 +21,12 @@ type Steering struct {
 	attacher *attacher
 	have     *contents // what the maps hold; nil when they are to be read
 	repairs  repairs
+	table    nftHost
+	lacks    string   // what the kernel cannot do, see fence
 	shown    Status   // without counters
 	leaks    string   // see selection
+	uplinks  []Device // as found last
+	told     []Device // what uplinks were when UplinksChanged was called last
 	lock     *os.File // while objects are open
 	closed   bool
 
@@ -35,7 +39,7 @@ func New(options Options) (*Steering, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Steering{options: o, host: host{o.RouteProtocol, o.RouteTable}}, nil
+	return &Steering{options: o, host: host{o.RouteProtocol, o.RouteTable}, table: o.nft()}, nil
 }
 
 // Apply makes the kernel what state says, by the smallest change. It needs no
@@ -146,13 +150,15 @@ func (s *Steering) converge() error {
 		effective.Tunnel = Tunnel{}
 	}
 	errs = append(errs, s.wrote(s.objects.set(effective.settings())))
-	devices, wanted, err := s.uplinks(sel)
+	devices, wanted, err := s.steer(sel)
 	errs = append(errs, err)
 	if tunnel.MTU != 0 { // it exists
 		for _, at := range tunnelAttachments(tunnel.Index, tunnel.Name) {
 			wanted[at.slot] = true
 		}
 	}
+	// A device is left to its programs when they are there, and not for longer.
+	errs = append(errs, s.fence(net, append(devices, tunnel)))
 	errs = append(errs, s.wrote(s.attacher.keepOnly(wanted)))
 	errs = append(errs, s.pinMaps())
 	if shrink != nil {
@@ -160,7 +166,7 @@ func (s *Steering) converge() error {
 	}
 	errs = append(errs, s.routes(effective.routes()))
 	s.show(devices, tunnel, sel.unsteerable)
-	s.leaks = sel.leaks()
+	s.leaks, s.uplinks = sel.leaks(), sel.uplinks()
 	// A look at the counters is a system call for each: now and then, and when
 	// the policy has become another.
 	if anew || s.shown.Plaintext.Since.IsZero() != s.state.Strict {
@@ -224,9 +230,9 @@ func (s *Steering) tunnel(net network) (Attachment, error) {
 	return shown, errors.Join(errs...)
 }
 
-// uplinks attaches to the devices to steer; the hooks are those that belong to
+// steer attaches to the devices to steer; the hooks are those that belong to
 // them, attached or not.
-func (s *Steering) uplinks(sel selection) ([]Attachment, map[slot]bool, error) {
+func (s *Steering) steer(sel selection) ([]Attachment, map[slot]bool, error) {
 	var shown []Attachment
 	var errs []error
 	wanted := map[slot]bool{}

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // remnant is one thing of ours on this host, and how to remove it.
@@ -17,11 +18,11 @@ type remnant struct {
 	remove func() error
 }
 
-// Teardown removes all that steering made for the tunnel device options.Name:
-// programs, routes, addresses, pins; no Steering may be running for it. From
-// then on packets between pods go as if wgsteer had never been. It returns what
-// it removed, also beside an error, and has looked afterwards that nothing is
-// left. A second time there is nothing to remove.
+// Teardown removes all that steering made for the tunnel device options.Name: the
+// nftables table, programs, routes, addresses, pins; no Steering may be running
+// for it. From then on packets between pods go as if wgsteer had never been. It
+// returns what it removed, also beside an error, and has looked afterwards that
+// nothing is left. A second time there is nothing to remove.
 func Teardown(options Options) (removed []string, err error) {
 	o, err := options.validated()
 	if err != nil {
@@ -59,9 +60,13 @@ func Teardown(options Options) (removed []string, err error) {
 	return removed, errors.Join(errs...)
 }
 
-// remnants lists what there is, in the order in which to remove it: programs,
-// routes and addresses, then the pins.
+// remnants lists what there is, in the order in which to remove it: the nftables
+// table, programs, routes and addresses, then the pins.
 func (o Options) remnants() ([]remnant, error) {
+	table, err := o.nftRemnants()
+	if err != nil {
+		return nil, err
+	}
 	attached, err := o.attachedRemnants()
 	if err != nil {
 		return nil, err
@@ -71,7 +76,7 @@ func (o Options) remnants() ([]remnant, error) {
 		return nil, err
 	}
 	pinned, err := o.pinnedRemnants()
-	return slices.Concat(attached, routed, pinned), err
+	return slices.Concat(table, attached, routed, pinned), err
 }
 
 func (o Options) attachedRemnants() ([]remnant, error) {
@@ -107,7 +112,7 @@ func (o Options) routedRemnants() ([]remnant, error) {
 	var found []remnant
 	for _, r := range routes {
 		found = append(found, remnant{
-			fmt.Sprintf("route to %v, metric %d", r.Dst, uint32(r.Priority)),
+			routeName(r),
 			func() error { return removeRoute(r) },
 		})
 	}
@@ -129,6 +134,15 @@ func (o Options) routedRemnants() ([]remnant, error) {
 		}
 	}
 	return found, err
+}
+
+// routeName is "unreachable route to 10.244.0.0/16, metric 4294967295".
+func routeName(r netlink.Route) string {
+	name := fmt.Sprintf("route to %v, metric %d", r.Dst, uint32(r.Priority))
+	if r.Type == unix.RTN_UNREACHABLE {
+		name = "unreachable " + name
+	}
+	return name
 }
 
 // pinnedRemnants are the pins of maps, unfinished ones included, and the

@@ -21,21 +21,29 @@ const (
 )
 
 // Run follows the devices, routes, addresses and filters of this network
-// namespace, and applies the last State again when something happens to them or
-// a while has passed. It returns nil when ctx ends, and leaves all in place.
+// namespace, and our nftables table, and applies the last State again when
+// something happens to them or a while has passed. It returns nil when ctx ends,
+// and leaves all in place.
 func (s *Steering) Run(ctx context.Context) error {
 	socket, err := subscribe()
 	if err != nil {
 		return err
 	}
 	events := make(chan struct{}, 1)
-	failed := make(chan error, 1)
-	var reader sync.WaitGroup
-	reader.Go(func() { failed <- receive(ctx, socket, s.news, events) })
-	defer reader.Wait()
+	failed := make(chan error, 2)
+	var readers sync.WaitGroup
+	readers.Go(func() { failed <- receive(ctx, socket, s.news, events) })
+	defer readers.Wait()
 	defer socket.Close()
+	// Without nf_tables there is nothing to follow; what that means for the table is
+	// reported when it is set.
+	if rules, err := subscribeNft(); err == nil {
+		readers.Go(func() { failed <- receive(ctx, rules, s.tableNews, events) })
+		defer rules.Close()
+	}
 	for {
 		s.again()
+		s.tell()
 		err := s.wait(ctx, events, failed)
 		if ctx.Err() != nil || err != nil {
 			return err
@@ -57,6 +65,7 @@ func (s *Steering) wait(ctx context.Context, events <-chan struct{}, failed <-ch
 			return err
 		case <-events:
 			s.again() // a new uplink must not wait until the crowd has passed
+			s.tell()
 			settle(ctx, events, quiet, mostQuiet)
 			return nil
 		case <-full.C:
@@ -82,20 +91,19 @@ func subscribe() (*nl.NetlinkSocket, error) {
 	return socket, nil
 }
 
-// receive tells events of each message, or crowd of them, that is news, until ctx
-// ends or the socket is closed.
+// receive tells events of each message, or crowd of them, that is news, until ctx ends or the socket is closed.
 func receive(ctx context.Context, socket *nl.NetlinkSocket, news func([]syscall.NetlinkMessage) bool, events chan<- struct{}) error {
 	for {
 		messages, _, err := socket.Receive()
 		if ctx.Err() != nil {
 			return nil
 		}
-		if err == nil && !news(messages) {
-			continue
-		}
 		// ENOBUFS says that events were lost, which is an event.
 		if err != nil && !errors.Is(err, unix.ENOBUFS) && !errors.Is(err, unix.EINTR) {
 			return fmt.Errorf("follow network events: %w", err)
+		}
+		if err == nil && !news(messages) {
+			continue
 		}
 		select {
 		case events <- struct{}{}:
@@ -104,7 +112,7 @@ func receive(ctx context.Context, socket *nl.NetlinkSocket, news func([]syscall.
 	}
 }
 
-// news says whether messages tell of anything but our own work.
+// news says whether messages tell of anything but our own routes as we want them.
 func (s *Steering) news(messages []syscall.NetlinkMessage) bool {
 	s.mu.Lock() // what we do now is known when it is done
 	defer s.mu.Unlock()
@@ -112,6 +120,11 @@ func (s *Steering) news(messages []syscall.NetlinkMessage) bool {
 		e, ours := s.host.routeEvent(m)
 		return !ours || !e.echoes(s.routed)
 	})
+}
+
+// tableNews says whether messages tell of our nftables table.
+func (s *Steering) tableNews(messages []syscall.NetlinkMessage) bool {
+	return slices.ContainsFunc(messages, s.options.nft().concerns)
 }
 
 // settle waits until no event came for quiet, but no longer than most, nor than
@@ -159,6 +172,17 @@ func (s *Steering) intact() bool {
 		return true
 	}
 	return s.attacher.intact() && s.objects.intact(s.options.pins())
+}
+
+// tell calls UplinksChanged if they have.
+func (s *Steering) tell() {
+	s.mu.Lock()
+	changed := !slices.Equal(s.uplinks, s.told)
+	s.told = s.uplinks
+	s.mu.Unlock()
+	if changed {
+		s.options.UplinksChanged()
+	}
 }
 
 // forget has the maps read anew the next time.

@@ -19,8 +19,8 @@ func newExplainCommand(env *env) *cobra.Command {
 		Short: "Say what becomes of a packet from one address to another, and why",
 		Long: `Say what becomes of a packet from address SRC to address DST at this node: whose
 the addresses are, where the kernel routes it, which of the programs it meets and
-what they decide, by which device it leaves, to which peer, at what MTU, and which
-layers would keep it from leaving in plaintext.
+what they decide, by which device it leaves, to which peer, at what MTU, what becomes
+of a longer one, and which layers would keep it from leaving in plaintext.
 
 It sends nothing. It reads what is in the kernel, so it also explains a data plane
 whose daemon has died. What a CNI makes of the addresses on the way (Service

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/wgsteer/wgsteer/steering"
@@ -35,6 +36,9 @@ func explainTable(w io.Writer, e steering.Explanation, colour bool) error {
 	}
 	if e.MTU != 0 {
 		rows[5][1] = fmt.Sprintf("%s, MTU %d", e.Device, e.MTU)
+	}
+	if e.Longer != "" {
+		rows = slices.Insert(rows, 6, []string{"longer", e.Longer})
 	}
 	columns(&b, rows, 2)
 	if len(e.Steps) > 0 {

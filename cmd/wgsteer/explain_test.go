@@ -16,7 +16,7 @@ func TestExplainTable(t *testing.T) {
 		Destination: steering.End{Address: netip.MustParseAddr("192.0.2.2"), Class: "remote_node", Meaning: "a peer", Prefix: netip.MustParsePrefix("192.0.2.2/32"), Peer: "node-b"},
 		Strict:      true, Direction: "out", Verdict: "encrypt", Reason: "to_remote_node", Why: "because",
 		Route:  steering.Route{Type: "unicast", Match: netip.MustParsePrefix("192.0.2.0/24"), Device: "eth0"},
-		Device: "wgsteer0", MTU: 1420, Peer: "node-b",
+		Device: "wgsteer0", MTU: 1420, Longer: "is dropped", Peer: "node-b",
 		Steps:  []steering.Step{{Hook: "egress", Device: "eth0", Verdict: "encrypt", Reason: "to_remote_node"}},
 		Layers: []steering.Layer{{Name: "program", There: true, Detail: "tcx on the egress of eth0"}, {Name: "tunnel_route", Detail: "none"}},
 		Notes:  []string{"masquerade"},
@@ -30,6 +30,7 @@ func TestExplainTable(t *testing.T) {
   policy     strict
   route      192.0.2.0/24 dev eth0
   device     wgsteer0, MTU 1420
+  longer     is dropped
   peer       node-b
 
   PROGRAM AT  OF    VERDICT  REASON

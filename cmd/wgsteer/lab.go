@@ -70,9 +70,14 @@ flow has to work with nothing but WireGuard on the wire.
                  one, whose gateway knows them
   plugin-bridge, plugin-ptp
                  pods connected by the plugins bridge and ptp of Debian's package
-                 containernetworking-plugins; between nodes as bridge`,
+                 containernetworking-plugins; between nodes as bridge
+  plugin-bridge-masq, plugin-ptp-masq
+                 the same with ipMasq: other nodes see a pod by its node's address
+
+--mtu is the MTU of the network between the nodes. Pods get the MTU that their
+network leaves of it, as a CNI sets it that knows of no tunnel.`,
 		Example: `  wgsteer lab run
-  wgsteer lab run --cni vxlan
+  wgsteer lab run --cni vxlan --mtu 9000
   wgsteer lab run --nodes 5 --family 6 -o json
   wgsteer lab run --keep                 # and look around in it afterwards`,
 		Args: cobra.NoArgs,

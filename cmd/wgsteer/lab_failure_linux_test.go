@@ -70,6 +70,19 @@ func (b labBinary) testBrokenDaemon(t *testing.T) {
 	removeLogs(t, dir, "node-b")
 }
 
+// testIPIP: a network that not every kernel has works, or says what is missing.
+func (b labBinary) testIPIP(t *testing.T) {
+	out, err := b.runAdjusted(t, nil, "--cni", "ipip", "-o", "json")
+	r := parseReport(t, out)
+	if err == nil && r.OK {
+		return
+	}
+	const want = "this kernel has no ipip devices, by which the CNI network ipip reaches other nodes' pods: load the kernel module for them, or choose another"
+	if len(r.Failures) != 1 || !strings.Contains(r.Failures[0], want) || r.Logs != "" {
+		t.Errorf("failures %q, logs %q; want none, or %q", r.Failures, r.Logs, want)
+	}
+}
+
 // startRun starts a run and returns once its daemons are being started.
 func (b labBinary) startRun(t *testing.T, name string) (cmd *exec.Cmd, stdout *bytes.Buffer) {
 	t.Helper()

@@ -30,6 +30,7 @@ func TestLab(t *testing.T) {
 	t.Run("up, exec, down", b.testUpExecDown)
 	t.Run("leak", b.testLeak)
 	t.Run("broken daemon", b.testBrokenDaemon)
+	t.Run("ipip", b.testIPIP)
 	t.Run("interrupt", b.testInterrupt)
 	t.Run("kill", b.testKill)
 }
@@ -109,21 +110,21 @@ func (b labBinary) testRun(t *testing.T) {
 		nodes, pods int
 		families    string
 		cni         string
-		flows       int
+		mtu, flows  int
 	}{
-		{2, 1, "4", "routes", 2 * 3},
-		{2, 1, "6", "vxlan", 2 * 3},
-		{3, 2, "4,6", "bridge", 6 * 3 * 2},
+		{2, 1, "4", "routes", 1400, 2 * 3},
+		{2, 1, "6", "vxlan", 9000, 2 * 3},
+		{3, 2, "4,6", "bridge", 1500, 6 * 3 * 2},
 	} {
-		t.Run(fmt.Sprintf("%dx%d IPv%s %s", tt.nodes, tt.pods, tt.families, tt.cni), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%dx%d IPv%s %s %d", tt.nodes, tt.pods, tt.families, tt.cni, tt.mtu), func(t *testing.T) {
 			out, progress := b.run(t, exitOK, "run", "-o", "json", "--name", newLabName(t),
-				fmt.Sprintf("--nodes=%d", tt.nodes), fmt.Sprintf("--pods=%d", tt.pods), "--family="+tt.families, "--cni="+tt.cni)
+				fmt.Sprintf("--nodes=%d", tt.nodes), fmt.Sprintf("--pods=%d", tt.pods), "--family="+tt.families, "--cni="+tt.cni, fmt.Sprintf("--mtu=%d", tt.mtu))
 			r := parseReport(t, out)
 			if !r.OK || len(r.Failures) > 0 || len(failedLabFlows(r.Flows)) > 0 {
 				t.Errorf("ok %v, failures %q, failed flows %v", r.OK, r.Failures, failedLabFlows(r.Flows))
 			}
-			if len(r.Flows) != tt.flows || len(r.Nodes) != tt.nodes || r.CNI != tt.cni {
-				t.Errorf("%d flows, %d nodes, %s; want %d, %d and %s", len(r.Flows), len(r.Nodes), r.CNI, tt.flows, tt.nodes, tt.cni)
+			if len(r.Flows) != tt.flows || len(r.Nodes) != tt.nodes || r.CNI != tt.cni || r.MTU != tt.mtu {
+				t.Errorf("%d flows, %d nodes, %s, MTU %d; want %d, %d, %s and %d", len(r.Flows), len(r.Nodes), r.CNI, r.MTU, tt.flows, tt.nodes, tt.cni, tt.mtu)
 			}
 			if w := r.Wire; w.PlaintextPodPackets != 0 || w.WireGuardPackets == 0 || w.ControlPlaintextPodPackets == 0 || w.ControlWireGuardPackets != 0 {
 				t.Errorf("wire %+v", w)

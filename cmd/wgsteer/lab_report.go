@@ -24,6 +24,8 @@ type labReport struct {
 	Pods int `json:"podsPerNode"`
 	// CNI is the kind of network that carries pods, as --cni names it.
 	CNI string `json:"cni"`
+	// MTU of the network between the nodes, in bytes.
+	MTU int `json:"mtu"`
 	// Logs is the directory of the daemons' logs, where they were kept.
 	Logs string `json:"logs,omitempty"`
 	// Kept describes the lab if it was left running.

@@ -24,7 +24,7 @@ var updateLab = flag.Bool("update-lab", false, "rewrite testdata/lab from what t
 func goodLabReport() labReport {
 	r := labReport{
 		OK:   true,
-		Pods: 2, CNI: "vxlan",
+		Pods: 2, CNI: "vxlan", MTU: 1500,
 		Wire: labWire{WireGuardPackets: 4711, ControlPlaintextPodPackets: 5096},
 		Steps: []labStep{
 			{"check", 0.012}, {"network", 0.81}, {"control", 2.5}, {"tunnels", 1.25},
@@ -77,7 +77,7 @@ func failedLabReport() labReport {
 
 func TestLabTable(t *testing.T) {
 	early := labReport{
-		Failures: []string{"start the data plane of node-b: exit status 1"}, Pods: 2, CNI: "bridge",
+		Failures: []string{"start the data plane of node-b: exit status 1"}, Pods: 2, CNI: "bridge", MTU: 1500,
 		Steps: []labStep{{"check", 0.012}, {"network", 0.81}}, Logs: "/run/wgsteer-lab/demo",
 	}
 	for _, test := range []struct {

@@ -16,7 +16,7 @@ import (
 // errSilent where the output says already what failed.
 func (l lab) run(ctx context.Context, shape labShape, keep bool, out *output) error {
 	progress := l.progress()
-	r := labReport{Pods: shape.pods, CNI: shape.cni, Nodes: []labNode{}, Flows: []labFlow{}}
+	r := labReport{Pods: shape.pods, CNI: shape.cni, MTU: shape.mtu, Nodes: []labNode{}, Flows: []labFlow{}}
 	if err := l.prove(ctx, progress, shape, keep, &r); err != nil {
 		r.Failures = append(r.Failures, oneLine(err.Error()))
 	}
@@ -76,7 +76,7 @@ func (l lab) lay(ctx context.Context, progress *labProgress, shape labShape) (*l
 		return nil, err
 	}
 	net, err := netlab.New(netlab.Options{
-		Run: shape.name, Nodes: shape.nodes, Pods: shape.pods, Families: shape.families, CNI: netlab.CNI(shape.cni), Reaper: reaper,
+		Run: shape.name, Nodes: shape.nodes, Pods: shape.pods, Families: shape.families, CNI: netlab.CNI(shape.cni), MTU: shape.mtu, Reaper: reaper,
 	})
 	if err != nil {
 		return nil, usageError{err}

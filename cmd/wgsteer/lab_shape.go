@@ -21,6 +21,7 @@ type labShape struct {
 	pods     int   // of each node
 	families []int // 4 and 6
 	cni      string
+	mtu      int // of the underlay
 }
 
 // labNames is netlab's rule; the names of interfaces and directories set it.
@@ -47,6 +48,9 @@ func (s labShape) validate() error {
 	if s.cni == string(netlab.IPIP) && !slices.Contains(s.families, 4) {
 		return fmt.Errorf("--cni %s --family 6: its outer packets are IPv4, so --family 4 or 4,6 is needed", s.cni)
 	}
+	if least := netlab.MinMTU(s.families); s.mtu < least || s.mtu > netlab.MaxMTU {
+		return fmt.Errorf("--mtu %d: %d to %d are needed, of which a tunnel takes %d off", s.mtu, least, netlab.MaxMTU, netlab.TunnelOverhead)
+	}
 	return nil
 }
 
@@ -63,4 +67,5 @@ func (s *labShape) addFlags(cmd *cobra.Command) {
 	cmd.Flags().IntVar(&s.pods, "pods", 2, "how many pods a node")
 	cmd.Flags().IntSliceVar(&s.families, "family", []int{4, 6}, "IP versions of nodes and pods")
 	cmd.Flags().StringVar(&s.cni, "cni", string(netlab.Bridge), "the pods' network: "+labCNIs())
+	cmd.Flags().IntVar(&s.mtu, "mtu", 1500, "MTU of the network between the nodes; pods get what their network leaves of it")
 }

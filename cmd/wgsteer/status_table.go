@@ -54,12 +54,13 @@ func (t statusTable) head(b *strings.Builder, s statusReply) {
 }
 
 func (t statusTable) node(b *strings.Builder, s statusReply) {
-	tunnel := fmt.Sprintf("%s, MTU %d, UDP port %d, %s", s.Interface, s.MTU, s.ListenPort, s.Backend)
+	tunnel := fmt.Sprintf("%s, UDP port %d, %s", s.Interface, s.ListenPort, s.Backend)
 	if len(s.Tunnel.Offloads) > 0 {
 		tunnel += ", " + strings.Join(s.Tunnel.Offloads, " ")
 	}
 	columns(b, [][]string{
 		{"tunnel", tunnel},
+		{"mtu", orDash(s.MTUSource.Explain(s.MTU))},
 		{"public key", orDash(keyText(s.PublicKey))},
 		{"endpoint", orDash(addrPortText(s.Endpoint))},
 		{"pods here", orDash(commas(s.PodCIDRs))},

@@ -39,6 +39,7 @@ func degraded() statusReply {
 			ListenPort: 51871,
 			Endpoint:   netip.MustParseAddrPort("192.0.2.1:51871"),
 			MTU:        1420,
+			MTUSource:  dataplane.MTUSource{Uplink: "eth0", UplinkMTU: 1500, Overhead: 80, Allowed: 1420},
 			Policy:     dataplane.Strict,
 			Backend:    dataplane.Userspace,
 			PodCIDRs:   []netip.Prefix{netip.MustParsePrefix("10.244.1.0/24"), netip.MustParsePrefix("fd00:10:244:1::/64")},

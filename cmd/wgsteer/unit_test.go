@@ -128,7 +128,7 @@ func TestUnitCapabilities(t *testing.T) {
 		}
 	}
 	out, err := wgsteer("teardown").CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "removed  route to 10.244.0.0/16") {
+	if err != nil || !strings.Contains(string(out), "removed  unreachable route to 10.244.0.0/16") {
 		t.Errorf("teardown: %v\n%s", err, out)
 	}
 }

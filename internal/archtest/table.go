@@ -50,6 +50,7 @@ var owners = map[string][]string{
 	"github.com/spf13/cobra":            {"cmd/wgsteer"},
 	"github.com/cilium/ebpf":            {"bpf/...", "steering"},
 	"github.com/google/nftables":        {"steering"},
+	"github.com/mdlayher/netlink":       {"steering"}, // for the socket of google/nftables
 	"golang.zx2c4.com/wireguard":        {"tunnel/userspace", "tunnel/tundev", "tunnel/udpbind"},
 	"golang.zx2c4.com/wireguard/wgctrl": {"tunnel/kernel"},
 	"github.com/vishvananda/netlink":    {"steering", "tunnel/tundev", "tunnel/kernel", "internal/netlab"},

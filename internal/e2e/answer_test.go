@@ -70,7 +70,7 @@ func clientOf(a net.Addr) netip.Addr {
 // ask sends random bytes to a server of answer, has them back, and returns whom
 // it takes the client for.
 func ask(ctx context.Context, client netlab.Endpoint, network string, server netip.AddrPort) (netip.Addr, error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	conn, err := client.Dial(ctx, network, server)
 	if err != nil {

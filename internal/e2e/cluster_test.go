@@ -39,6 +39,17 @@ func up(t *testing.T, options netlab.Options) *cluster {
 // the daemons.
 func upWith(t *testing.T, binary string, options netlab.Options) *cluster {
 	t.Helper()
+	c := bare(t, binary, options)
+	if w := c.watch(func() { c.mustFlow(c.Flows()...) }); w.PlaintextPod.Frames+w.PlaintextPodNode.Frames == 0 {
+		t.Fatalf("the capture sees no plaintext without a data plane: %+v", w)
+	}
+	c.startAll()
+	return c
+}
+
+// bare brings up a lab without daemons.
+func bare(t *testing.T, binary string, options netlab.Options) *cluster {
+	t.Helper()
 	privtest.BPFFS(t) // is there one?
 	options.Reaper = []string{os.Args[0], reap}
 	lab, err := netlab.New(options)
@@ -50,16 +61,23 @@ func upWith(t *testing.T, binary string, options netlab.Options) *cluster {
 	}
 	c := &cluster{Lab: lab, t: t, binary: binary, daemons: map[string]*netlab.Cmd{}}
 	t.Cleanup(c.down)
-	if w := c.watch(func() { c.mustFlow(c.Flows()...) }); w.PlaintextPod.Frames == 0 {
-		t.Fatalf("the capture sees no plaintext without a data plane: %+v", w)
-	}
-	for _, n := range lab.Nodes {
+	return c
+}
+
+// startAll starts a daemon on each node, and waits until all have sessions with all.
+func (c *cluster) startAll() {
+	c.t.Helper()
+	for _, n := range c.Nodes {
 		c.start(n.Name)
 	}
-	for _, n := range lab.Nodes {
-		c.await(n.Name, "ready, with a session with every peer", func(s dataplane.Status) bool { return s.Ready && sessions(s) == len(lab.Nodes)-1 })
+	for _, n := range c.Nodes {
+		c.awaitSessions(n.Name)
 	}
-	return c
+}
+
+func (c *cluster) awaitSessions(name string) {
+	c.t.Helper()
+	c.await(name, "ready, with a session with every peer", func(s dataplane.Status) bool { return s.Ready && sessions(s) == len(c.Nodes)-1 })
 }
 
 func sessions(s dataplane.Status) (n int) {
@@ -102,6 +120,12 @@ func (c *cluster) config(n *netlab.Node) string { return filepath.Join(n.RunDir,
 // start starts a node's daemon; it does not wait for it.
 func (c *cluster) start(name string) {
 	c.t.Helper()
+	c.startBy(name)
+}
+
+// startBy starts a node's daemon by another command, which executes its arguments.
+func (c *cluster) startBy(name string, by ...string) {
+	c.t.Helper()
 	n := c.node(name)
 	text := fmt.Sprintf(`node: %s
 interface: %s
@@ -122,7 +146,8 @@ metrics: ""
 		c.t.Fatal(err)
 	}
 	defer log.Close()
-	cmd := n.Command(c.t.Context(), c.binary, "run", "--config", c.config(n))
+	args := append(by, c.binary, "run", "--config", c.config(n))
+	cmd := n.Command(c.t.Context(), args[0], args[1:]...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Cancel = func() error { return nil } // down ends it, and reads its log
 	if err := cmd.Start(); err != nil {
@@ -225,7 +250,8 @@ func (c *cluster) encrypted(fn func()) netlab.Wire {
 // mustFlow runs flows, all of which have to work.
 func (c *cluster) mustFlow(flows ...netlab.Flow) {
 	c.t.Helper()
-	for _, r := range c.RunFlows(c.t.Context(), flows, netlab.FlowOptions{}) {
+	// An emulated processor may need long.
+	for _, r := range c.RunFlows(c.t.Context(), flows, netlab.FlowOptions{Timeout: time.Minute}) {
 		if !r.OK {
 			c.t.Errorf("%s: %s", r.Flow, r.Error)
 		}

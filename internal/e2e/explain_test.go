@@ -28,7 +28,7 @@ func TestExplain(t *testing.T) {
 	mtu := c.status("node-a").MTU
 	for i, pod := range a.Pods[0].IPs {
 		e := explain(pod, b.Pods[0].IPs[i])
-		if e.Verdict != "encrypt" || e.Reason != "to_remote_pod" || e.Device != a.Interface || e.MTU != mtu || e.Peer != "node-b" || e.Plaintext || len(e.Layers) == 0 {
+		if e.Verdict != "encrypt" || e.Reason != "to_remote_pod" || e.Device != a.Interface || e.MTU != mtu || e.Longer == "" || e.Peer != "node-b" || e.Plaintext || len(e.Layers) == 0 {
 			t.Errorf("pod to pod: %+v", e)
 		}
 		if e := explain(pod, b.IPs[i]); e.Reason != "to_remote_node" || len(e.Notes) != 1 {

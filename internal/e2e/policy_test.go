@@ -24,12 +24,18 @@ func TestNetworkPolicy(t *testing.T) {
 				here, there := pair[0], pair[1]
 				protected, friend, other := here.Pods[0], there.Pods[0], there.Pods[1]
 				c.rules(here, "nft -f -", policyFor(protected, friend))
+				// Who comes from a network that masquerades is known by a node's address
+				// alone, with a tunnel or without: a policy decides for what goes out.
+				talk := c.between
+				if cni.Masquerades() {
+					talk = c.oneWay
+				}
 				c.encrypted(func() {
-					c.mustFlow(c.between(protected, friend)...)
-					c.mustNotFlow(c.between(protected, other)...)
+					c.mustFlow(talk(protected, friend)...)
+					c.mustNotFlow(talk(protected, other)...)
 				})
 				for rule, packets := range c.policyCounts(here) {
-					if packets == 0 {
+					if packets == 0 && !(cni.Masquerades() && strings.HasSuffix(rule, "_in")) {
 						t.Errorf("%s: the rules never came to %q", here.Name, rule)
 					}
 				}
@@ -92,11 +98,14 @@ func (c *cluster) policyCounts(n *netlab.Node) map[string]uint64 {
 }
 
 // between is one flow of each protocol and family between two pods, each way.
-func (c *cluster) between(a, b *netlab.Pod) (flows []netlab.Flow) {
+func (c *cluster) between(a, b *netlab.Pod) []netlab.Flow {
+	return append(c.oneWay(a, b), c.oneWay(b, a)...)
+}
+
+func (c *cluster) oneWay(from, to *netlab.Pod) (flows []netlab.Flow) {
 	for _, family := range c.Families {
 		for _, p := range []netlab.Protocol{netlab.TCP, netlab.UDP, netlab.ICMP} {
-			flows = append(flows, netlab.Flow{From: a.FullName(), To: b.FullName(), Protocol: p, Family: family},
-				netlab.Flow{From: b.FullName(), To: a.FullName(), Protocol: p, Family: family})
+			flows = append(flows, netlab.Flow{From: from.FullName(), To: to.FullName(), Protocol: p, Family: family})
 		}
 	}
 	return flows

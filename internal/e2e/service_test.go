@@ -30,8 +30,8 @@ var proxies = map[string]struct {
 }{
 	"nftables": {map[int]string{4: "nft -f -", 6: "nft -f -"}, nftService,
 		map[int]string{4: "delete table ip service", 6: "delete table ip6 service"}},
-	"iptables": {map[int]string{4: "iptables-restore", 6: "ip6tables-restore"}, iptablesService,
-		map[int]string{4: "*nat\nCOMMIT\n", 6: "*nat\nCOMMIT\n"}},
+	"iptables": {map[int]string{4: "iptables-restore --noflush", 6: "ip6tables-restore --noflush"}, iptablesService,
+		map[int]string{4: noIPTablesService, 6: noIPTablesService}},
 }
 
 func nftService(cluster netip.Prefix, backend netip.AddrPort) string {
@@ -71,6 +71,16 @@ func iptablesService(cluster netip.Prefix, backend netip.AddrPort) string {
 	return b.String()
 }
 
+// noIPTablesService leaves the rules of others, a CNI's for instance.
+const noIPTablesService = `*nat
+-D PREROUTING -j SERVICE
+-D OUTPUT -j SERVICE
+-D POSTROUTING -m mark --mark 0x4000/0x4000 -j MASQUERADE
+-F SERVICE
+-X SERVICE
+COMMIT
+`
+
 // TestServices: what the nodes' address translation sends to a pod elsewhere, of
 // pods, nodes and clients outside the cluster, goes through the tunnel, and so
 // does what comes back.
@@ -82,6 +92,7 @@ func TestServices(t *testing.T) {
 		t.Run(string(cni), func(t *testing.T) {
 			needs(t, cni)
 			c := upWith(t, plain, netlab.Options{CNI: cni, Nodes: 2})
+			c.setRPFilter("1") // the strictest; TestNetworks has the others
 			backend := c.find("node-b/pod-1")
 			at := map[int]netip.AddrPort{}
 			for _, family := range c.Families {
@@ -94,7 +105,7 @@ func TestServices(t *testing.T) {
 						for _, n := range c.Nodes {
 							c.rules(n, p.tools[family], p.rules(c.ClusterCIDRs[i], at[family]))
 						}
-						c.useService(family)
+						c.useService(family, cni.Masquerades())
 						for _, n := range c.Nodes {
 							c.rules(n, p.tools[family], p.none[family])
 						}
@@ -113,7 +124,7 @@ func TestServices(t *testing.T) {
 
 // useService has each kind of client use the Service of a pod on node-b, and
 // looks whom the pod takes it for.
-func (c *cluster) useService(family int) {
+func (c *cluster) useService(family int, masquerades bool) {
 	c.t.Helper()
 	node, pod, outside := c.find("node-a"), c.find("node-a/pod-1"), c.find("gateway")
 	service := netip.AddrPortFrom(serviceIPs[family], servicePort)
@@ -125,12 +136,16 @@ func (c *cluster) useService(family int) {
 	for _, cidr := range c.node("node-a").PodCIDRs {
 		ofNode = append(ofNode, cidr.Addr()) // of its overlay device
 	}
+	ofPod := pod.IPs
+	if masquerades {
+		ofPod = ofNode
+	}
 	for _, use := range []struct {
 		client netlab.Endpoint
 		at     netip.AddrPort
 		seen   []netip.Addr // one of these; others say that rules did not apply
 	}{
-		{pod, service, pod.IPs},
+		{pod, service, ofPod},
 		{node, service, ofNode},
 		{pod, netip.AddrPortFrom(nodeIP, nodePort), ofNode},
 		{outside, netip.AddrPortFrom(nodeIP, nodePort), ofNode},

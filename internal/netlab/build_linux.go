@@ -85,7 +85,9 @@ func (l *Lab) buildBridge() error {
 
 // plugIn makes the veth between the underlay bridge and a node's eth0. The port
 // carries the node's name.
-func (l *Lab) plugIn(n *Node) error { return addPort("br0", n.Name, n.Namespace, l.options.MTU) }
+func (l *Lab) plugIn(n *Node) error {
+	return addPort("br0", n.Name, n.Namespace, "eth0", l.options.MTU)
+}
 
 func (l *Lab) buildNode(ctx context.Context, n *Node) error {
 	var onUnderlay []netip.Prefix
@@ -110,13 +112,13 @@ func (l *Lab) buildNode(ctx context.Context, n *Node) error {
 	return l.buildPods(ctx, n)
 }
 
-// addPort adds a veth: one end a port of bridge here, the other eth0 there.
-func addPort(bridge, port string, there Namespace, mtu int) error {
+// addPort adds a veth: one end a port of bridge here, the other a device there.
+func addPort(bridge, port string, there Namespace, device string, mtu int) error {
 	br, err := netlink.LinkByName(bridge)
 	if err != nil {
 		return fmt.Errorf("find bridge %s: %w", bridge, err)
 	}
-	veth, err := addVeth(port, there, mtu)
+	veth, err := addVeth(port, there, device, mtu)
 	if err != nil {
 		return err
 	}
@@ -126,14 +128,14 @@ func addPort(bridge, port string, there Namespace, mtu int) error {
 	return bringUp(veth)
 }
 
-// addVeth adds a veth: one end here, the other eth0 there.
-func addVeth(name string, there Namespace, mtu int) (netlink.Link, error) {
+// addVeth adds a veth: one end here, the other a device there.
+func addVeth(name string, there Namespace, device string, mtu int) (netlink.Link, error) {
 	fd, err := unix.Open(there.Path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open network namespace %s: %w", there.Path, err)
 	}
 	defer unix.Close(fd)
-	veth := &netlink.Veth{LinkAttrs: attrs(name, mtu), PeerName: "eth0", PeerNamespace: netlink.NsFd(fd), PeerTxQLen: -1}
+	veth := &netlink.Veth{LinkAttrs: attrs(name, mtu), PeerName: device, PeerNamespace: netlink.NsFd(fd), PeerTxQLen: -1}
 	if err := netlink.LinkAdd(veth); err != nil {
 		return nil, fmt.Errorf("add veth %s: %w", name, err)
 	}

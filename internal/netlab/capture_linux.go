@@ -53,14 +53,16 @@ type Capture struct {
 // The ports are those that the tunnels listen on. The caller calls Stop.
 func (l *Lab) Capture(ports ...uint16) (*Capture, error) {
 	c := &Capture{done: make(chan struct{})}
-	nodes := map[int]bool{} // interface indexes of the nodes' ports
+	gateway := map[int]bool{} // interface indexes of the gateway's own devices
 	err := l.underlay.Do(func() (err error) {
-		for _, n := range l.Nodes {
-			port, err := netlink.LinkByName(n.Name)
-			if err != nil {
-				return fmt.Errorf("find the port of %s: %w", n.Name, err)
+		links, err := netlink.LinkList()
+		if err != nil {
+			return fmt.Errorf("list the devices of the underlay: %w", err)
+		}
+		for _, link := range links {
+			if link.Type() != "veth" {
+				gateway[link.Attrs().Index] = true
 			}
-			nodes[port.Attrs().Index] = true
 		}
 		// A bridged frame is received once and sent once.
 		c.socket, err = wire.Open(wire.Options{ReceivedOnly: true})
@@ -75,8 +77,9 @@ func (l *Lab) Capture(ports ...uint16) (*Capture, error) {
 	go func() {
 		defer close(c.done)
 		c.wire.Lost, c.err = c.socket.Run(ctx, func(f wire.Frame) {
-			// The bridge device itself receives too what is for the gateway.
-			if nodes[f.Device] {
+			// What is for the gateway, the bridge device itself receives too. All
+			// else comes in by a port, be it of an uplink that was plugged in since.
+			if !gateway[f.Device] {
 				c.wire.add(classifier.Classify(f), f.Length)
 			}
 		})

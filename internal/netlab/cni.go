@@ -33,10 +33,17 @@ const (
 	// addresses from host-local; between nodes as Bridge.
 	PluginBridge CNI = "plugin-bridge"
 	PluginPTP    CNI = "plugin-ptp"
+	// PluginBridgeMasq and PluginPTPMasq: as these, with ipMasq: what leaves a
+	// node's own pods' network, and be it for another node's pods, has the node's
+	// address as source.
+	PluginBridgeMasq CNI = "plugin-bridge-masq"
+	PluginPTPMasq    CNI = "plugin-ptp-masq"
 )
 
 // CNIs are all the networks there are.
-func CNIs() []CNI { return []CNI{Bridge, Routes, VXLAN, IPIP, DefaultRoute, PluginBridge, PluginPTP} }
+func CNIs() []CNI {
+	return []CNI{Bridge, Routes, VXLAN, IPIP, DefaultRoute, PluginBridge, PluginPTP, PluginBridgeMasq, PluginPTPMasq}
+}
 
 // overhead is what the network adds to a pod's packet on the underlay, in bytes.
 func (c CNI) overhead(families []int) int {
@@ -53,14 +60,17 @@ func (c CNI) overhead(families []int) int {
 }
 
 // bridged tells whether pods hang on a bridge.
-func (c CNI) bridged() bool { return c != Routes && c != IPIP && c != PluginPTP }
+func (c CNI) bridged() bool { return c != Routes && c != IPIP && c.plugin() != "ptp" }
+
+// Masquerades tells whether other nodes see a pod by its node's address.
+func (c CNI) Masquerades() bool { return c == PluginBridgeMasq || c == PluginPTPMasq }
 
 // plugin is the plugin that connects pods, "" if it is the lab itself.
 func (c CNI) plugin() string {
 	switch c {
-	case PluginBridge:
+	case PluginBridge, PluginBridgeMasq:
 		return "bridge"
-	case PluginPTP:
+	case PluginPTP, PluginPTPMasq:
 		return "ptp"
 	}
 	return ""

@@ -16,6 +16,7 @@ import (
 // packet for another node's pod leaves, and how it looks on the underlay.
 func TestNetworks(t *testing.T) {
 	bare := map[int]string{4: "10.244.1.2 > 10.244.2.2 TCP", 6: "fd00:10:244:1::2 > fd00:10:244:2::2 TCP"}
+	masked := map[int]string{4: "192.0.2.1 > 10.244.2.2 TCP", 6: "2001:db8:0:1::1 > fd00:10:244:2::2 TCP"}
 	inVXLAN := map[int]string{4: "192.0.2.1 > 192.0.2.2 VXLAN: " + bare[4], 6: "192.0.2.1 > 192.0.2.2 VXLAN: " + bare[6]}
 	eth0 := map[int]string{4: "eth0", 6: "eth0"}
 	for cni, want := range map[netlab.CNI]struct {
@@ -30,6 +31,9 @@ func TestNetworks(t *testing.T) {
 		netlab.DefaultRoute: {eth0, "192.0.2.254", bare},
 		netlab.PluginBridge: {eth0, "192.0.2.2", bare},
 		netlab.PluginPTP:    {eth0, "192.0.2.2", bare},
+
+		netlab.PluginBridgeMasq: {eth0, "192.0.2.2", masked},
+		netlab.PluginPTPMasq:    {eth0, "192.0.2.2", masked},
 	} {
 		t.Run(string(cni), func(t *testing.T) {
 			unsupported := ""

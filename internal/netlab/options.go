@@ -18,6 +18,9 @@ const (
 // WireGuard, 8 UDP, 40 IPv6.
 const TunnelOverhead = 80
 
+// MaxMTU of the underlay: of a veth, ETH_MAX_MTU.
+const MaxMTU = 65535
+
 // Options says how big a lab is, and of what kind. Its zero value is two nodes
 // with a pod each, IPv4 and IPv6, on a bridge.
 type Options struct {
@@ -36,8 +39,8 @@ type Options struct {
 	Uplink Uplink `json:"uplink,omitempty"`
 	// MTU of the underlay in bytes; default 1500.
 	MTU int `json:"mtu"`
-	// PodMTU in bytes; default: MTU - TunnelOverhead, as a CNI is configured
-	// beside a tunnel.
+	// PodMTU in bytes; default: what the CNI gives on its own, who knows of no
+	// tunnel: MTU, less what its overlay adds.
 	PodMTU int `json:"podMTU"`
 	// Reaper is a command that calls Reap with the lab's name, which is its last
 	// argument, and its standard input. Empty: a lab whose owner is killed stays
@@ -59,13 +62,13 @@ func (o Options) withDefaults() (Options, error) {
 	if o.CNI == "" {
 		o.CNI = Bridge
 	}
-	o.MTU = orDefault(o.MTU, 1500)
-	o.PodMTU = orDefault(o.PodMTU, o.MTU-TunnelOverhead)
 	if len(o.Families) == 0 {
 		o.Families = []int{4, 6}
 	}
 	o.Families = slices.Clone(o.Families)
 	slices.Sort(o.Families)
+	o.MTU = orDefault(o.MTU, 1500)
+	o.PodMTU = orDefault(o.PodMTU, o.MTU-o.CNI.overhead(o.Families))
 
 	switch {
 	case !runName.MatchString(o.Run):
@@ -88,19 +91,26 @@ func (o Options) withDefaults() (Options, error) {
 	return o, o.validateMTU()
 }
 
-func (o Options) validateMTU() error {
-	least := 576 // IPv4, RFC 791
-	if slices.Contains(o.Families, 6) {
-		least = 1280 // RFC 8200
+// MinMTU is the least MTU of an underlay on which tunnels carry what every pod
+// of these families may send.
+func MinMTU(families []int) int { return leastMTU(families) + TunnelOverhead }
+
+// leastMTU is what every host of the families has to take.
+func leastMTU(families []int) int {
+	if slices.Contains(families, 6) {
+		return 1280 // RFC 8200
 	}
-	// veth's limits are ETH_MIN_MTU and ETH_MAX_MTU.
-	over := o.CNI.overhead(o.Families)
+	return 576 // RFC 791
+}
+
+func (o Options) validateMTU() error {
+	least, over := leastMTU(o.Families), o.CNI.overhead(o.Families)
 	switch {
-	case o.PodMTU < least || o.PodMTU > o.MTU || o.MTU > 65535:
-		return fmt.Errorf("MTU %d, of pods %d: want %d <= pods' <= underlay's <= 65535", o.MTU, o.PodMTU, least)
-	case o.PodMTU > o.MTU-over:
-		return fmt.Errorf("MTU %d, of pods %d: CNI network %s adds %d bytes to a pod's packet, so pods' can be %d at most",
-			o.MTU, o.PodMTU, o.CNI, over, o.MTU-over)
+	case o.MTU < MinMTU(o.Families) || o.MTU > MaxMTU:
+		return fmt.Errorf("MTU %d: want %d to %d, so that a tunnel can carry %d", o.MTU, MinMTU(o.Families), MaxMTU, least)
+	case o.PodMTU < least || o.PodMTU > o.MTU-over:
+		return fmt.Errorf("MTU %d of pods: want %d to %d; the underlay's is %d, and CNI network %s adds %d bytes to a pod's packet",
+			o.PodMTU, least, o.MTU-over, o.MTU, o.CNI, over)
 	}
 	return nil
 }

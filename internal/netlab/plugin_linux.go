@@ -31,6 +31,7 @@ type pluginConfig struct {
 	Type       string     `json:"type"`
 	Bridge     string     `json:"bridge,omitempty"`
 	IsGateway  bool       `json:"isGateway,omitempty"`
+	IPMasq     bool       `json:"ipMasq,omitempty"`
 	MTU        int        `json:"mtu"`
 	IPAM       ipamConfig `json:"ipam"`
 }
@@ -64,7 +65,7 @@ type pluginResult struct {
 
 // pluginConfig is the configuration of a node's plugin.
 func (l *Lab) pluginConfig(n *Node, plugin string) pluginConfig {
-	c := pluginConfig{CNIVersion: "1.0.0", Name: "lab-" + l.Run, Type: plugin, MTU: l.options.PodMTU}
+	c := pluginConfig{CNIVersion: "1.0.0", Name: "lab-" + l.Run, Type: plugin, MTU: l.options.PodMTU, IPMasq: l.options.CNI.Masquerades()}
 	if l.options.CNI.bridged() {
 		c.Bridge, c.IsGateway = "cni0", true
 	}

@@ -49,7 +49,7 @@ func (l *Lab) buildPod(ctx context.Context, p *Pod) error {
 	if !l.options.CNI.bridged() {
 		return l.buildRoutedPod(p)
 	}
-	if err := addPort("cni0", "veth-"+p.Name, p.Namespace, l.options.PodMTU); err != nil {
+	if err := addPort("cni0", "veth-"+p.Name, p.Namespace, "eth0", l.options.PodMTU); err != nil {
 		return err
 	}
 	return p.Do(func() error { return p.configure(func(i int) int { return p.Node.PodCIDRs[i].Bits() }) })
@@ -58,7 +58,7 @@ func (l *Lab) buildPod(ctx context.Context, p *Pod) error {
 // buildRoutedPod gives the pod a veth of its own. The node's end of each carries
 // the same address, the pods' gateway; a host route leads to the pod.
 func (l *Lab) buildRoutedPod(p *Pod) error {
-	veth, err := addVeth("veth-"+p.Name, p.Namespace, l.options.PodMTU)
+	veth, err := addVeth("veth-"+p.Name, p.Namespace, "eth0", l.options.PodMTU)
 	if err != nil {
 		return err
 	}

@@ -53,3 +53,13 @@ func (l *Lab) tagged(parent netlink.Link) (netlink.Link, error) {
 func addUplink(link netlink.Link, of Uplink) error {
 	return addKind(link, fmt.Sprintf("which the uplink %s is", of))
 }
+
+// PlugIn adds a further device of a node to the underlay while the lab is up, as
+// when hardware is added: it is down and has no address.
+func (l *Lab) PlugIn(n *Node, device string) error {
+	err := l.underlay.Do(func() error { return addPort("br0", n.Name+"-"+device, n.Namespace, device, l.options.MTU) })
+	if err != nil {
+		return fmt.Errorf("plug %s into %s: %w", device, n.Name, err)
+	}
+	return nil
+}

@@ -8,6 +8,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"testing"
 	"time"
 
@@ -29,9 +30,20 @@ const module = "../.."
 var kernels = []struct {
 	pkg   string
 	lacks *regexp.Regexp // the tests that may be skipped, because it has no tcx or no USO; nil none
+	// clusters are the tests of internal/e2e that are run: each kind of network where
+	// pods are steered by clsact, else what the usual machine's kernel has no devices for.
+	clusters string
 }{
-	{"linux-image-cloud-amd64", regexp.MustCompile(`^Test(TaggedUplink|TaggedPacketInTunnel|OnDevices|OtherMechanism|ReadGSO)\b`)},
-	{"linux-image-6.12-cloud-amd64", nil},
+	{
+		"linux-image-cloud-amd64",
+		regexp.MustCompile(`^Test(TaggedUplink|TaggedPacketInTunnel|OnDevices|TooLongOnDevices|OtherMechanism|ReadGSO)\b`),
+		"^TestNetworks$/^(bridge|routes|vxlan|ipip|default-route|plugin-ptp-masq)$|^TestUplinks$|^Test(Services|NetworkPolicy)$/^ipip$",
+	},
+	{
+		"linux-image-6.12-cloud-amd64",
+		nil,
+		"^Test(Networks|Services|NetworkPolicy)$/^ipip$|^TestUplinks$/^(bond|vlan)",
+	},
 }
 
 // packages are those that meet the kernel. Of their tests, skip leaves out what
@@ -51,7 +63,14 @@ var devices = []string{
 	"veth", "bridge", "dummy", "bonding", "8021q", "macvlan", "ipvlan", "wireguard",
 	"vxlan", "geneve", "ipip", "sit", "ip_gre", "ip6_gre", "ip6_tunnel",
 	"sch_ingress", "cls_bpf", "act_bpf", "sch_netem",
-	"nf_tables", "nft_ct", "nft_nat", "nft_masq", "nft_chain_nat", "nft_reject_inet",
+	"nf_tables", "nft_ct", "nft_nat", "nft_masq", "nft_chain_nat", "nft_reject_inet", "nft_reject_bridge",
+	"nft_fib_inet", "nft_fib_ipv4", "nft_fib_ipv6", "nft_limit", "nft_log", "nft_quota", "nft_meta_bridge",
+	"nft_compat", "xt_comment", "xt_mark", "xt_addrtype", "xt_nat", "xt_MASQUERADE", "xt_tcpudp", // iptables
+}
+
+// further are modules that one kernel has, and the others have built in.
+var further = map[string][]string{
+	"linux-image-cloud-amd64": {"nft_objref"}, // a part of nf_tables from Linux 6.2 on
 }
 
 // TestPackages runs the tests of packages that meet the kernel, on each kernel.
@@ -67,7 +86,7 @@ func TestPackages(t *testing.T) {
 			m := machine(t, built, kernel.pkg)
 			var commands []vmtest.Command
 			for _, p := range packages {
-				commands = append(commands, testCommand(t, m, built, p.path, p.skip))
+				commands = append(commands, testCommand(t, m, built, p.path, *vmRun, p.skip))
 			}
 			report := run(t, m, commands)
 			t.Logf("%s was up after %v", report.Release, report.Boot.Round(10*time.Millisecond))
@@ -83,7 +102,7 @@ func TestPackages(t *testing.T) {
 
 // testCommand puts a package's tests into a machine, beside the package's files
 // as go test has them, and runs them.
-func testCommand(t *testing.T, m vmtest.Machine, built, pkg, skip string) vmtest.Command {
+func testCommand(t *testing.T, m vmtest.Machine, built, pkg, only, skip string) vmtest.Command {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(module, pkg, "*.*"))
 	if err != nil || len(files) == 0 {
@@ -96,8 +115,8 @@ func testCommand(t *testing.T, m vmtest.Machine, built, pkg, skip string) vmtest
 	binary := path.Base(pkg) + ".test"
 	m.Files[path.Join(dir, binary)] = filepath.Join(built, binary)
 	c := vmtest.Command{
-		Args: []string{path.Join(dir, binary), "-test.v", "-test.timeout=15m", "-test.run=" + *vmRun, "-test.skip=" + skip},
-		Env:  []string{"REQUIRE_PRIVILEGED=1"}, Dir: dir, Timeout: 16 * time.Minute,
+		Args: []string{path.Join(dir, binary), "-test.v", "-test.timeout=25m", "-test.run=" + only, "-test.skip=" + skip},
+		Env:  []string{"REQUIRE_PRIVILEGED=1"}, Dir: dir, Timeout: 26 * time.Minute,
 	}
 	if *vmCover != "" {
 		c.Args = append(c.Args, "-test.gocoverdir="+dir)
@@ -107,9 +126,10 @@ func testCommand(t *testing.T, m vmtest.Machine, built, pkg, skip string) vmtest
 }
 
 var (
-	passed  = regexp.MustCompile(`(?m)^PASS$`)
-	ended   = regexp.MustCompile(`(?m)^--- (PASS|FAIL|SKIP): `)
-	skipped = regexp.MustCompile(`(?m)^\s*--- SKIP: (.*)$`)
+	passed   = regexp.MustCompile(`(?m)^PASS$`)
+	ended    = regexp.MustCompile(`(?m)^--- (PASS|FAIL|SKIP): `)
+	subtests = regexp.MustCompile(`(?m)^    --- (PASS: .*)$`)
+	skipped  = regexp.MustCompile(`(?m)^\s*--- SKIP: (.*)$`)
 )
 
 // judge fails where the tests inside did, or skipped what the kernel has.
@@ -156,11 +176,11 @@ func needMachines(t *testing.T) {
 	}
 }
 
-// build builds the guest program and the tests of packages, static.
+// build builds the guest program, the product and the tests of packages, static.
 func build(t *testing.T, packages []string) string {
 	t.Helper()
 	dir := t.TempDir()
-	builds := [][]string{{"build", "-o", dir + "/", "./internal/vmtest/guest"}}
+	builds := [][]string{{"build", "-o", dir + "/", "./internal/vmtest/guest", "./cmd/wgsteer"}}
 	if len(packages) > 0 {
 		tests := []string{"test", "-c", "-ldflags=-s -w", "-o", dir + "/"}
 		if *vmCover != "" {
@@ -195,7 +215,7 @@ func machine(t *testing.T, built, kernel string) vmtest.Machine {
 	}
 	return vmtest.Machine{
 		Kernel: k, Guest: filepath.Join(built, "guest"), Files: map[string]string{},
-		Tools: []string{"sh", "ip", "wg", "nft", "unshare", "mount", "mkdir"}, Modules: devices, Load: []string{"tun"},
+		Tools: []string{"sh", "ip", "wg", "nft", "unshare", "mount", "mkdir"}, Modules: slices.Concat(devices, further[kernel]), Load: []string{"tun"},
 	}
 }
 

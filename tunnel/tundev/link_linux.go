@@ -14,6 +14,9 @@ import (
 // ErrGone is what the methods return when the link was deleted by others.
 var ErrGone = errors.New("the link is gone: it was deleted")
 
+// ErrDown says that the link is there, but was set down.
+var ErrDown = errors.New("the link is down")
+
 // Gone is closed when a method notices that the link was deleted by others:
 // mostly Read, at once. But tun_detach_all wakes a reader before it detaches the
 // descriptor, so a Read that looks in between finds nothing and sleeps on, which
@@ -81,7 +84,8 @@ func (t *TUN) Up() error {
 }
 
 // Refresh looks at the link: it tells the engine when somebody else changed
-// the MTU, and fails when the link is down or gone. To be called now and then.
+// the MTU, and fails when the link is down (ErrDown) or gone. To be called now and
+// then.
 func (t *TUN) Refresh() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -91,7 +95,7 @@ func (t *TUN) Refresh() error {
 	}
 	t.noteMTU(link.Attrs().MTU)
 	if link.Attrs().RawFlags&unix.IFF_UP == 0 {
-		return fmt.Errorf("%s: the link is down; set it up with: ip link set %s up", t.name, link.Attrs().Name)
+		return fmt.Errorf("%s: %w; set it up with: ip link set %s up", t.name, ErrDown, link.Attrs().Name)
 	}
 	return nil
 }

@@ -67,6 +67,9 @@ func (q *Queue) Read(bufs [][]byte, sizes []int, offset int) (int, error) {
 		if n > 0 {
 			q.owner.countRead(bufs[0][offset:], sizes[:n])
 		}
+		for i := range n {
+			mendChecksum(bufs[i][offset : offset+sizes[i]])
+		}
 		switch {
 		case q.isDone():
 			err = os.ErrClosed

@@ -2,10 +2,12 @@ package userspace
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
 
+	"github.com/wgsteer/wgsteer/tunnel/tundev"
 	"github.com/wgsteer/wgsteer/tunnel/udpbind"
 )
 
@@ -40,7 +42,7 @@ func (t *Tunnel) watch(ctx context.Context, e *engine) error {
 	for was := ""; ; {
 		now := t.options.Now()
 		var faults []string
-		if err := e.tun.Refresh(); err != nil {
+		if err := t.keepUp(e); err != nil {
 			faults = append(faults, err.Error())
 		}
 		if d := reader.observe(now, e.tun.Stats().Progress, e.tun.Pending()); d >= stuckAfter {
@@ -63,6 +65,19 @@ func (t *Tunnel) watch(ctx context.Context, e *engine) error {
 		case <-tick.C:
 		}
 	}
+}
+
+// keepUp looks at the link, and sets it up again where somebody set it down.
+func (t *Tunnel) keepUp(e *engine) error {
+	err := e.tun.Refresh()
+	if !errors.Is(err, tundev.ErrDown) {
+		return err
+	}
+	if err := e.tun.Up(); err != nil {
+		return err
+	}
+	t.log.Warn("somebody set the tunnel device down; it is up again")
+	return nil
 }
 
 // udpFaults says which UDP readers fail, stand still or, while the engine is

@@ -1,0 +1,92 @@
+package e2e_test
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/wgsteer/wgsteer/internal/netlab"
+)
+
+// TestEachLayerAlone: what each layer keeps in when all the others, and the daemon,
+// are gone. The control is that layer gone too.
+func TestEachLayerAlone(t *testing.T) {
+	for _, layer := range []struct {
+		name   string
+		world  func(*scene) // what this layer is there for
+		others []func(*scene)
+		own    func(*scene)
+	}{
+		{"guard", nil, []func(*scene){(*scene).detachSteer, (*scene).deleteClsact, (*scene).flushRoutes, (*scene).deleteTable}, (*scene).detachGuards},
+		{"backstop", nil, []func(*scene){(*scene).detachAll, (*scene).flushRoutes, (*scene).deleteTable}, (*scene).deleteClsact},
+		{"unreachable routes", (*scene).removeRoutes, []func(*scene){(*scene).detachAll, (*scene).deleteClsact, (*scene).deleteTable}, (*scene).flushRoutes},
+		{"nftables", (*scene).newUplink, []func(*scene){(*scene).detachAll, (*scene).deleteClsact, (*scene).flushRoutes}, (*scene).deleteTable},
+	} {
+		t.Run(layer.name, func(t *testing.T) {
+			s := &scene{cluster: bare(t, plain, netlab.Options{}), t: t, pace: light}
+			s.startAll()
+			s.killA()
+			s.kill("node-b") // it would let nothing in
+			if out, err := s.wgsteer("node-b", "teardown"); err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			if layer.world != nil {
+				layer.world(s)
+			}
+			for _, take := range layer.others {
+				take(s)
+			}
+			for i := range s.Families {
+				if kept := s.watch(func() { s.knock(i, 50) }); kept.PlaintextPod.Frames != 0 {
+					t.Errorf("IPv%d: plaintext with this layer alone: %+v", s.Families[i], kept)
+				}
+			}
+			layer.own(s)
+			for i := range s.Families {
+				s.until("plaintext without this layer", func() bool {
+					return s.watch(func() { s.knock(i, 50) }).PlaintextPod.Frames > 0
+				})
+			}
+		})
+	}
+}
+
+// knock sends datagrams from node-a's pod to node-b's, in the i-th family. Errors are
+// what became of earlier ones.
+func (s *scene) knock(i, datagrams int) {
+	s.t.Helper()
+	to := netip.AddrPortFrom(s.node("node-b").Pods[0].IPs[i], 9)
+	conn, err := s.a().Pods[0].Dial(s.t.Context(), "udp", to)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer conn.Close()
+	for range datagrams {
+		_, _ = conn.Write([]byte("anyone?"))
+	}
+}
+
+func (s *scene) detachSteer() { s.detach("eth0", "egress-steer") }
+
+func (s *scene) detachGuards() {
+	s.detach("eth0", "egress-guard")
+	s.detach("eth0", "ingress-guard")
+}
+
+func (s *scene) deleteTable() { s.sh("nft delete table " + s.table()) }
+
+// table is wgsteer's nftables table: "inet wgsteer-...".
+func (s *scene) table() string {
+	s.t.Helper()
+	out, err := s.a().Command(s.t.Context(), "nft", "list", "tables").CombinedOutput()
+	if err != nil {
+		s.t.Fatalf("list the nftables tables: %v\n%s", err, out)
+	}
+	for line := range strings.Lines(string(out)) { // "table inet wgsteer-..."
+		if name, ours := strings.CutPrefix(strings.TrimSpace(line), "table inet wgsteer-"); ours {
+			return "inet wgsteer-" + name
+		}
+	}
+	s.t.Fatalf("there is no table of wgsteer's:\n%s", out)
+	return ""
+}

@@ -1,0 +1,182 @@
+package steering
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/wgsteer/wgsteer/bpf"
+)
+
+// nftLayout counts the changes of the table's chains, sets and rules. It is in
+// the comment of each chain's first rule, for people who compare two nodes; a
+// table that differs in anything is replaced, of whatever layout it is.
+const nftLayout = 1
+
+// The names of the chains, which are also the hooks that Status shows.
+const (
+	nftEgress  = "unsteered_egress"
+	nftIngress = "unsteered_ingress"
+)
+
+// The sets; those of addresses are there for each family, as <name>4 and <name>6.
+const (
+	nftSteered     = "steered"
+	nftOtherPods   = "other_pods"   // remote_pod and cluster: merged, so that no peer changes it
+	nftLocalPods   = "local_pods"   // local_pod
+	nftRemoteNodes = "remote_nodes" // remote_node
+)
+
+// nftTable is our nftables table, as data. It keeps traffic of pods between
+// nodes off the devices that the programs are not on: whichever there are, or
+// will be, and whether this process lives or not.
+type nftTable struct {
+	strict bool
+	// devices are the indexes of those that the rules leave alone.
+	devices map[int]bool
+	// ranges are what is in the sets of addresses, by the set's name.
+	ranges map[string][]addrRange
+}
+
+// nftRule is a rule: for a packet that meets all of match.
+type nftRule struct {
+	chain   string
+	match   []nftMatch
+	counter string // "": none
+	verdict nftVerdict
+	comment string
+}
+
+// nftMatch asks whether a property of a packet is in a set.
+type nftMatch struct {
+	field nftField
+	set   string
+}
+
+type nftField int
+
+const (
+	nftDevice nftField = iota // of the chain's direction
+	nftSource
+	nftDestination
+)
+
+type nftVerdict int
+
+const (
+	nftContinue nftVerdict = iota
+	nftAccept
+	nftDrop
+)
+
+// nftName is the table's name for a tunnel device. What nft(8) does not take in a
+// name is written as a dot and its code; a device's name has no dot (see Options).
+func nftName(device string) string {
+	var name strings.Builder
+	name.WriteString("wgsteer-")
+	for _, c := range []byte(device) {
+		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_' {
+			name.WriteByte(c)
+		} else {
+			fmt.Fprintf(&name, ".%02x", c)
+		}
+	}
+	return name.String()
+}
+
+// nft derives the table from the classes of prefixes and the devices that have
+// the programs.
+func nft(prefixes map[bpf.SteerPrefixKey]bpf.SteerPrefix, devices map[int]bool, strict bool) nftTable {
+	classes := make(map[netip.Prefix]bpf.Class, len(prefixes))
+	for key, value := range prefixes {
+		classes[key.Prefix()] = bpf.Class(value.Class)
+	}
+	t := nftTable{strict: strict, devices: devices, ranges: map[string][]addrRange{}}
+	put := func(set string, ranges []addrRange) {
+		for _, r := range ranges {
+			name := set + family(r.from)
+			t.ranges[name] = append(t.ranges[name], r)
+		}
+	}
+	put(nftOtherPods, rangesOf(classes, bpf.ClassRemotePod, bpf.ClassCluster))
+	put(nftLocalPods, rangesOf(classes, bpf.ClassLocalPod))
+	for p, class := range classes {
+		if class == bpf.ClassRemoteNode { // a single address; kept apart, each comes and goes with its peer
+			put(nftRemoteNodes, []addrRange{{p.Addr(), lastOf(p)}})
+		}
+	}
+	return t
+}
+
+func family(a netip.Addr) string {
+	if a.Is4() {
+		return "4"
+	}
+	return "6"
+}
+
+// rules are the same for every node. The class table's rows for a device without
+// programs come down to two each way; what the programs would encrypt has no
+// other way than theirs.
+func (t nftTable) rules() []nftRule {
+	verdict, suffix, does := nftContinue, "_pass", "permissive: counted"
+	if t.strict {
+		verdict, suffix, does = nftDrop, "_drop", "strict: dropped"
+	}
+	var rules []nftRule
+	add := func(chain, comment string, match ...nftMatch) {
+		rules = append(rules, nftRule{chain, match, chain + suffix, verdict, comment + "; " + does})
+	}
+	for _, chain := range []string{nftEgress, nftIngress} {
+		rules = append(rules, nftRule{chain, []nftMatch{{nftDevice, nftSteered}}, "", nftAccept,
+			fmt.Sprintf("layout %d: the programs decide on these devices", nftLayout)})
+	}
+	for _, f := range []string{"4", "6"} {
+		add(nftEgress, "to a pod elsewhere, past the tunnel",
+			nftMatch{nftDestination, nftOtherPods + f})
+		add(nftEgress, "from a pod here to another node, past the tunnel",
+			nftMatch{nftSource, nftLocalPods + f}, nftMatch{nftDestination, nftRemoteNodes + f})
+		add(nftIngress, "from a pod elsewhere, past the tunnel",
+			nftMatch{nftSource, nftOtherPods + f})
+		add(nftIngress, "from another node to a pod here, past the tunnel",
+			nftMatch{nftSource, nftRemoteNodes + f}, nftMatch{nftDestination, nftLocalPods + f})
+	}
+	return rules
+}
+
+// nftCounters are the table's counters, in the order in which Status shows them:
+// a verdict that nothing was counted for, by the counter's name.
+func nftCounters() (names []string, verdicts map[string]Verdict) {
+	verdicts = map[string]Verdict{}
+	for chain, reason := range map[string]bpf.Reason{nftEgress: bpf.ReasonNotSteered, nftIngress: bpf.ReasonPlaintextIn} {
+		for _, v := range []bpf.Verdict{bpf.VerdictPass, bpf.VerdictDrop} {
+			name := chain + "_" + v.String()
+			names = append(names, name)
+			verdicts[name] = Verdict{Hook: chain, Verdict: v.String(), Reason: reason.String(), WouldDrop: v == bpf.VerdictPass}
+		}
+	}
+	slices.Sort(names)
+	return names, verdicts
+}
+
+// spared are the devices that the table leaves alone: those with the programs;
+// what they are ports of, since netfilter calls a bridge's packets the bridge's;
+// and loopback.
+func (n network) spared(steered map[int]bool) map[int]bool {
+	byIndex := make(map[int]device, len(n.devices))
+	all := map[int]bool{}
+	for _, d := range n.devices {
+		byIndex[d.index] = d
+		if d.loopback {
+			all[d.index] = true
+		}
+	}
+	for index := range steered {
+		for index != 0 && !all[index] {
+			all[index] = true
+			index = byIndex[index].master
+		}
+	}
+	return all
+}

@@ -1,0 +1,80 @@
+package steering
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"syscall"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"github.com/wgsteer/wgsteer/bpf"
+)
+
+// fence brings the nftables table to the state and the devices' attachments. A
+// kernel that cannot have it is no failure of Apply, for all else stands: Status
+// tells of it.
+func (s *Steering) fence(net network, devices []Attachment) error {
+	steered := map[int]bool{}
+	for _, d := range devices {
+		if d.Error == "" && d.Index != 0 {
+			steered[d.Index] = true
+		}
+	}
+	changed, disturbed, err := s.table.set(nft(s.classes(), net.spared(steered), s.state.Strict))
+	lacks := ""
+	if errors.Is(err, errNoNftables) {
+		lacks, err = "devices that are not steered are unguarded: "+oneLine(err), nil
+		if lacks != s.lacks {
+			s.options.Logger.Error("a layer is missing", "layer", layerTable, "error", lacks)
+		}
+	} else if err == nil {
+		s.repairs.stand(part{layer: layerTable, name: s.table.String()}, disturbed, s.options.Now())
+	}
+	s.lacks = lacks
+	return s.wrote(changed, err)
+}
+
+// classes are those of all prefixes that the maps have in the end: without a
+// tunnel, also of those that an earlier process knew.
+func (s *Steering) classes() map[bpf.SteerPrefixKey]bpf.SteerPrefix {
+	want := s.state.table(nil).prefixes
+	if s.state.Tunnel.Index != 0 || s.have == nil {
+		return want
+	}
+	kept := maps.Clone(s.have.prefixes)
+	maps.Copy(kept, want)
+	return kept
+}
+
+// subscribeNft opens a socket that is told of changes of all tables.
+func subscribeNft() (*nl.NetlinkSocket, error) {
+	return nl.Subscribe(unix.NETLINK_NETFILTER, unix.NFNLGRP_NFTABLES)
+}
+
+// concerns says whether an event is of our table: others change theirs all day.
+// Of all objects the first attribute is the table's name.
+func (h nftHost) concerns(m syscall.NetlinkMessage) bool {
+	if m.Header.Type>>8 != unix.NFNL_SUBSYS_NFTABLES || len(m.Data) < nl.SizeofNfgenmsg {
+		return false
+	}
+	attributes, err := nl.ParseRouteAttr(m.Data[nl.SizeofNfgenmsg:])
+	return err != nil || slices.ContainsFunc(attributes, func(a syscall.NetlinkRouteAttr) bool {
+		return a.Attr.Type == unix.NFTA_TABLE_NAME && string(a.Value) == h.table.Name+"\x00"
+	})
+}
+
+// nftRemnants is the table, if it is there.
+func (o Options) nftRemnants() ([]remnant, error) {
+	h := o.nft()
+	found, err := h.read()
+	if err != nil && !errors.Is(err, errNoNftables) {
+		return nil, fmt.Errorf("look for nftables %v: %w", h, err)
+	}
+	if !found.exists {
+		return nil, nil
+	}
+	return []remnant{{"nftables " + h.String(), h.remove}}, nil
+}

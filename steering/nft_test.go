@@ -1,0 +1,154 @@
+package steering
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/wgsteer/wgsteer/bpf"
+)
+
+// decide follows a packet through the rules of a chain, as the kernel does.
+func (t nftTable) decide(chain string, device int, source, destination netip.Addr) (counter string, verdict nftVerdict) {
+	meets := func(m nftMatch) bool {
+		addr := map[nftField]netip.Addr{nftSource: source, nftDestination: destination}[m.field]
+		if m.field == nftDevice {
+			return t.devices[device]
+		}
+		return strings.HasSuffix(m.set, family(addr)) && inRanges(t.ranges[m.set], addr)
+	}
+	for _, r := range t.rules() {
+		if r.chain != chain {
+			continue
+		}
+		met := true
+		for _, m := range r.match {
+			met = met && meets(m)
+		}
+		switch {
+		case !met:
+		case r.verdict == nftContinue:
+			counter = r.counter
+		default:
+			return r.counter, r.verdict
+		}
+	}
+	return counter, nftContinue
+}
+
+// TestNftRules: on a device without programs the table refuses what they would
+// have encrypted or refused, in both directions, but what is for a local pod:
+// that is where it is going.
+func TestNftRules(t *testing.T) {
+	whose := map[bpf.Class][]netip.Addr{ // IPv4, IPv6
+		bpf.ClassNone:       addrs("198.51.100.7", "2001:db8:ffff::7"),
+		bpf.ClassLocalPod:   addrs("10.244.1.5", "fd00:244:1::5"),
+		bpf.ClassLocalNode:  addrs("192.0.2.1", "2001:db8::1"),
+		bpf.ClassRemotePod:  addrs("10.244.2.7", "fd00:244:2::7"),
+		bpf.ClassRemoteNode: addrs("192.0.2.2", "2001:db8::2"),
+		bpf.ClassCluster:    addrs("10.244.9.9", "fd00:244:9::9"),
+	}
+	state := State{
+		LocalPodCIDRs: cidrs("10.244.1.0/24", "fd00:244:1::/64"),
+		LocalNodeIPs:  whose[bpf.ClassLocalNode],
+		ClusterCIDRs:  cidrs("10.244.0.0/16", "fd00:244::/32"),
+		Peers:         []Peer{{Name: "b", PodCIDRs: cidrs("10.244.2.0/24", "fd00:244:2::/64"), NodeIPs: whose[bpf.ClassRemoteNode]}},
+	}
+	const steered, other = 2, 3
+	for _, strict := range []bool{true, false} {
+		table := nft(state.table(nil).prefixes, map[int]bool{1: true, steered: true}, strict)
+		for from, sources := range whose {
+			for to, destinations := range whose {
+				for i := range sources {
+					_, out := decideOut(from, to, bpf.VerdictDrop)
+					_, in := decide(bpf.HookIngress, from, to, true, true)
+					for chain, refused := range map[string]bool{
+						nftEgress:  out != bpf.ReasonNotPodTraffic && to != bpf.ClassLocalPod,
+						nftIngress: in == bpf.ReasonPlaintextIn,
+					} {
+						counter, verdict := "", nftContinue
+						switch {
+						case refused && strict:
+							counter, verdict = chain+"_drop", nftDrop
+						case refused:
+							counter = chain + "_pass"
+						}
+						gotCounter, got := table.decide(chain, other, sources[i], destinations[i])
+						if got != verdict || gotCounter != counter {
+							t.Errorf("strict %v: %v to %v at %s: verdict %v, counter %q, want %v, %q", strict, from, to, chain, got, gotCounter, verdict, counter)
+						}
+						for _, exempt := range []int{1, steered} {
+							if counter, verdict := table.decide(chain, exempt, sources[i], destinations[i]); counter != "" || verdict != nftAccept {
+								t.Errorf("strict %v: %v to %v at %s of device %d: verdict %v, counter %q", strict, from, to, chain, exempt, verdict, counter)
+							}
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestNftSets: peers' pods change nothing, and their nodes an element each.
+func TestNftSets(t *testing.T) {
+	s := State{LocalPodCIDRs: cidrs("10.244.1.0/24"), ClusterCIDRs: cidrs("10.244.0.0/16", "10.244.0.0/20", "fd00:244::/32")}
+	text := func() map[string]string {
+		texts := map[string]string{}
+		for set, ranges := range nft(s.table(nil).prefixes, nil, true).ranges {
+			texts[set] = rangesText(ranges)
+		}
+		return texts
+	}
+	want := map[string]string{
+		"other_pods4": "10.244.0.0-10.244.0.255 10.244.2.0-10.244.255.255",
+		"other_pods6": "fd00:244::-fd00:244:ffff:ffff:ffff:ffff:ffff:ffff",
+		"local_pods4": "10.244.1.0-10.244.1.255",
+	}
+	if diff := cmp.Diff(want, text()); diff != "" {
+		t.Errorf("without peers (-want +got):\n%s", diff)
+	}
+	s.Peers = []Peer{{Name: "b", PodCIDRs: cidrs("10.244.2.0/24", "fd00:244:2::/64"), NodeIPs: addrs("192.0.2.2", "2001:db8::2")}}
+	want["remote_nodes4"], want["remote_nodes6"] = "192.0.2.2-192.0.2.2", "2001:db8::2-2001:db8::2"
+	if diff := cmp.Diff(want, text()); diff != "" {
+		t.Errorf("with one (-want +got):\n%s", diff)
+	}
+}
+
+func TestNftName(t *testing.T) {
+	for device, want := range map[string]string{
+		"wgsteer0": "wgsteer-wgsteer0", "wg-1_A": "wgsteer-wg-1_A", "wg:1": "wgsteer-wg.3a1", "wg@é": "wgsteer-wg.40.c3.a9",
+	} {
+		if got := nftName(device); got != want {
+			t.Errorf("table for %s: %s, want %s", device, got, want)
+		}
+	}
+}
+
+func TestSpared(t *testing.T) {
+	n := network{devices: []device{
+		{index: 1, name: "lo", loopback: true},
+		{index: 2, name: "eth0"},
+		{index: 3, name: "vrf0", kind: "vrf"},
+		{index: 4, name: "cni0", kind: "bridge", master: 3},
+		{index: 5, name: "vxlan0", kind: "vxlan", master: 4},
+		{index: 6, name: "pod0", kind: "veth", master: 4},
+		{index: 7, name: "eth1"},
+	}}
+	for _, test := range []struct {
+		name          string
+		steered, want map[int]bool
+	}{
+		{"nothing", nil, map[int]bool{1: true}},
+		{"an uplink", map[int]bool{2: true}, map[int]bool{1: true, 2: true}},
+		{"a port of a bridge in a VRF", map[int]bool{5: true}, map[int]bool{1: true, 3: true, 4: true, 5: true}},
+		{"one that is gone", map[int]bool{9: true}, map[int]bool{1: true, 9: true}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if diff := cmp.Diff(test.want, n.spared(test.steered)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
