@@ -66,7 +66,7 @@ func (h *nftHost) set(want nftTable) (changed int, disturbed bool, err error) {
 	if err != nil {
 		return 0, false, fmt.Errorf("read nftables %v: %w", h, err)
 	}
-	disturbed = h.made != nil && !(have.whole() && have.equal(*h.made))
+	disturbed = h.made != nil && !h.asMade(have)
 	if have.whole() {
 		changed, err = h.commit(func(conn *nftables.Conn) (int, error) { return h.amend(conn, have.nftEncoded, encoded, want) })
 	}
@@ -79,6 +79,14 @@ func (h *nftHost) set(want nftTable) (changed int, disturbed bool, err error) {
 	h.made = &encoded
 	return changed, disturbed, nil
 }
+
+// disturbed says whether the table is other than set made it, or may be.
+func (h *nftHost) disturbed() bool {
+	have, err := h.read()
+	return err != nil || h.made == nil || !h.asMade(have)
+}
+
+func (h *nftHost) asMade(have nftFound) bool { return have.whole() && have.equal(*h.made) }
 
 // commit sends, as one transaction, what queue has queued.
 func (h *nftHost) commit(queue func(*nftables.Conn) (int, error)) (changed int, err error) {

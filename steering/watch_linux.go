@@ -122,9 +122,15 @@ func (s *Steering) news(messages []syscall.NetlinkMessage) bool {
 	})
 }
 
-// tableNews says whether messages tell of our nftables table.
+// tableNews says whether messages tell of our nftables table, and that is not as we
+// made it.
 func (s *Steering) tableNews(messages []syscall.NetlinkMessage) bool {
-	return slices.ContainsFunc(messages, s.options.nft().concerns)
+	if !slices.ContainsFunc(messages, s.options.nft().concerns) {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.table.disturbed()
 }
 
 // settle waits until no event came for quiet, but no longer than most, nor than
