@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"time"
 
@@ -41,6 +42,7 @@ func (o Options) nft() nftHost {
 func (h nftHost) String() string { return "table inet " + h.table.Name }
 
 func dialNft() (*nftables.Conn, error) {
+	runtime.Gosched() // packets go first
 	conn, err := nftables.New(nftables.AsLasting(), nftables.WithSockOptions(func(c *netlink.Conn) error {
 		return errors.Join(c.SetReadBuffer(nftBuffer), c.SetWriteBuffer(nftBuffer), c.SetDeadline(time.Now().Add(nftTimeout)))
 	}))

@@ -1,9 +1,12 @@
 package steering
 
+import "runtime"
+
 // The parts that a reconciliation makes stand: each is told to s.repairs.
 
 // attach makes sure of one program.
 func (s *Steering) attach(at attachment) error {
+	runtime.Gosched() // packets go first
 	changed, err := s.attacher.attach(at, s.objects.programs[at.program])
 	if err == nil && at.by(s.attacher.mechanism) != "" {
 		s.repairs.stand(part{layer: layerProgram, name: at.String(), device: at.device}, changed > 0, s.options.Now())
