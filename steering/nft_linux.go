@@ -31,6 +31,7 @@ var errNoNftables = errors.New("the kernel lacks nf_tables: CONFIG_NF_TABLES, CO
 type nftHost struct {
 	table *nftables.Table
 	made  *nftEncoded // what set made of it last; nil before
+	at    uint32      // the generation since when it is as made; 0: not known
 	dial  func() (*nftables.Conn, error)
 }
 
@@ -64,7 +65,8 @@ func (h *nftHost) set(want nftTable) (changed int, disturbed bool, err error) {
 	if err != nil {
 		return 0, false, err
 	}
-	have, err := h.read()
+	before := nftGeneration()
+	have, err := h.found(before)
 	if err != nil {
 		return 0, false, fmt.Errorf("read nftables %v: %w", h, err)
 	}
@@ -78,14 +80,26 @@ func (h *nftHost) set(want nftTable) (changed int, disturbed bool, err error) {
 	if err != nil {
 		return 0, false, fmt.Errorf("set nftables %v: %w", h, err)
 	}
-	h.made = &encoded
+	h.made, h.at = &encoded, 0
+	if after := nftGeneration(); after == before && changed == 0 || after == before+1 && changed > 0 {
+		h.at = after // nobody else changed a table meanwhile
+	}
 	return changed, disturbed, nil
 }
 
 // disturbed says whether the table is other than set made it, or may be.
 func (h *nftHost) disturbed() bool {
-	have, err := h.read()
+	have, err := h.found(nftGeneration())
 	return err != nil || h.made == nil || !h.asMade(have)
+}
+
+// found is the table as it is at a generation. It is read only where somebody may
+// have changed it: to read all of it takes a millisecond.
+func (h *nftHost) found(generation uint32) (nftFound, error) {
+	if h.made != nil && h.at != 0 && h.at == generation {
+		return nftFound{nftEncoded: *h.made, exists: true}, nil
+	}
+	return h.read()
 }
 
 func (h *nftHost) asMade(have nftFound) bool { return have.whole() && have.equal(*h.made) }

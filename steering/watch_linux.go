@@ -191,11 +191,11 @@ func (s *Steering) tell() {
 	}
 }
 
-// forget has the maps read anew the next time.
+// forget has maps and table read anew the next time.
 func (s *Steering) forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.have = nil
+	s.have, s.table.at = nil, 0
 }
 
 func (s *Steering) nextLook() time.Duration {
