@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"os"
@@ -22,57 +23,68 @@ import (
 // while a TCP stream runs. The stream loses no more than it does when nothing
 // changes, and no session shakes hands again.
 //
-// What is lost are the retransmissions that the receiver did not report as
-// duplicates (DSACK, RFC 2883): on few cores the work on 100 changes delays
-// acknowledgements by some milliseconds, and TCP then probes (RFC 8985) for what
-// was never lost.
+// Changes and silence take turns, as long as each other, that the moods of a shared
+// machine meet both. What is lost are the retransmissions that the receiver did not
+// report as duplicates (DSACK, RFC 2883). All of them together are bounded more
+// loosely: where two daemons and this test share two cores, the work on a change
+// delays acknowledgements by some milliseconds, and TCP then probes (RFC 8985) for
+// what was never lost. Of a hundred changes 3 to 19 came so, of as long a silence
+// 0 to 7; allowed is one in five changes. Beyond either bound, an excess is none
+// below three standard deviations of the difference of two such counts (Poisson: the
+// root of their sum).
 func TestPeersComeAndGoUnderTraffic(t *testing.T) {
 	c := upWith(t, plain, netlab.Options{Families: []int{4}})
 	// At the start both ends greet, and what crossed is tried again after 5 s.
 	c.await("node-a", "a session that has settled", func(s dataplane.Status) bool {
 		return time.Since(peer(s, "node-b").LastHandshake) > 6*time.Second
 	})
-	// A machine that stalls loses packets without any record's help.
-	const attempts = 3
-	for attempt := 1; ; attempt++ {
-		s := startPaced(t, c)
-		start := c.status("node-a")
+	start := c.status("node-a")
+	s := startPaced(t, c)
+	s.reset()
+	const parts = 5
+	var changed, quiet counts
+	for part := range parts {
 		began := time.Now()
-		s.reset()
-		c.churn(t)
-		took, churned := time.Since(began), s.reset()
-		waited := time.NewTimer(took) // the same stream, as long, without changes
-		<-waited.C
-		quiet := s.reset()
-		s.stop()
-		end := c.status("node-a")
+		c.churn(t, part*nodes/parts, (part+1)*nodes/parts)
+		took := time.Since(began)
+		changed.add(s.reset())
+		c.poll("node-a", took)
+		quiet.add(s.reset())
+	}
+	s.stop()
+	end := c.status("node-a")
 
-		t.Logf("attempt %d: %v with changes: %+v; without: %+v", attempt, took.Round(time.Millisecond), churned, quiet)
-		if churned.bytes == 0 || quiet.bytes == 0 {
-			t.Fatal("the stream stands still")
-		}
-		if was, is := peer(start, "node-b").LastHandshake, peer(end, "node-b").LastHandshake; !was.Equal(is) && is.Sub(was) < 115*time.Second {
-			t.Errorf("the session with node-b shook hands again: %s, then %s", was, is)
-		}
-		if churned.lost() <= quiet.lost() {
-			return
-		}
-		if attempt == attempts {
-			t.Fatalf("changes cost segments in each of %d attempts", attempts)
-		}
+	t.Logf("with changes %+v, without %+v", changed, quiet)
+	if changed.bytes == 0 || quiet.bytes == 0 {
+		t.Fatal("the stream stands still")
+	}
+	if was, is := peer(start, "node-b").LastHandshake, peer(end, "node-b").LastHandshake; !was.Equal(is) && is.Sub(was) < 115*time.Second {
+		t.Errorf("the session with node-b shook hands again: %s, then %s", was, is)
+	}
+	if exceeds(changed.lost(), quiet.lost(), 0) {
+		t.Errorf("%d changes cost segments: %d with them, %d without", 2*nodes, changed.lost(), quiet.lost())
+	}
+	if exceeds(changed.retransmissions, quiet.retransmissions, 2*nodes/5) {
+		t.Errorf("%d changes cost retransmissions: %d with them, %d without", 2*nodes, changed.retransmissions, quiet.retransmissions)
 	}
 }
 
-// churn adds and removes 50 records one by one; each change is in force before
-// the next.
-func (c *cluster) churn(t *testing.T) {
+// exceeds says whether with is more than without by more than allowed and chance.
+func exceeds(with, without, allowed uint64) bool {
+	return float64(with)-float64(without) > float64(allowed)+3*math.Sqrt(float64(with+without))
+}
+
+const nodes = 50
+
+// churn adds and removes the records from first to before end, one by one; each
+// change is in force before the next.
+func (c *cluster) churn(t *testing.T, first, end int) {
 	t.Helper()
-	const nodes = 50
 	path := func(i int) string { return filepath.Join(c.Records, fmt.Sprintf("node-x%02d.yaml", i)) }
 	known := func(n int) func(dataplane.Status) bool {
 		return func(s dataplane.Status) bool { return len(s.Peers) == 1+n && len(s.Tunnel.Peers) == 1+n }
 	}
-	for i := range nodes {
+	for i := first; i < end; i++ {
 		key, err := wgkey.NewPrivateKey(rand.Reader)
 		if err != nil {
 			t.Fatal(err)
@@ -85,14 +97,22 @@ func (c *cluster) churn(t *testing.T) {
 		if err := os.Rename(path(i)+".new", path(i)); err != nil {
 			t.Fatal(err)
 		}
-		c.await("node-a", fmt.Sprintf("%d more peers", i+1), known(i+1))
+		c.await("node-a", fmt.Sprintf("%d more peers", i+1-first), known(i+1-first))
 	}
-	for i := range nodes {
+	for i := first; i < end; i++ {
 		if err := os.Remove(path(i)); err != nil {
 			t.Fatal(err)
 		}
-		c.await("node-a", fmt.Sprintf("%d peers fewer", i+1), known(nodes-1-i))
+		c.await("node-a", fmt.Sprintf("%d peers fewer", i+1-first), known(end-1-i))
 	}
+}
+
+// poll asks a node's daemon for its status as often as await does: that is work
+// as well.
+func (c *cluster) poll(name string, during time.Duration) {
+	c.t.Helper()
+	end := time.Now().Add(during)
+	c.await(name, "nothing", func(dataplane.Status) bool { return time.Now().After(end) })
 }
 
 // paced is a TCP stream between pods, slow enough that a stream alone loses
@@ -104,9 +124,17 @@ type paced struct {
 	last       counts
 }
 
+// spurious of the retransmissions were reported as duplicates (DSACK, RFC 2883):
+// nothing had been lost.
 type counts struct{ bytes, retransmissions, spurious uint64 }
 
 func (c counts) lost() uint64 { return c.retransmissions - min(c.retransmissions, c.spurious) }
+
+func (c *counts) add(d counts) {
+	c.bytes += d.bytes
+	c.retransmissions += d.retransmissions
+	c.spurious += d.spurious
+}
 
 func startPaced(t *testing.T, c *cluster) *paced {
 	t.Helper()
