@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -201,8 +202,11 @@ func programmed(nodes []keymgr.Node, p plan) []keymgr.Node {
 // fails keeps no other from being done: none of them opens a way for plaintext.
 func (r *reconciler) apply(ctx context.Context, next plan) error {
 	var errs []error
+	arrived := false // where the removals alone are the way there
 	if step, removed := withoutRemoved(r.state, next.steering); removed {
-		errs = append(errs, r.steerTo(ctx, step))
+		err := r.steerTo(ctx, step)
+		arrived = err == nil && reflect.DeepEqual(step, next.steering)
+		errs = append(errs, err)
 	}
 	// The programs stand on the tunnel device before it has its first peer.
 	if r.state.Tunnel.Index != next.steering.Tunnel.Index {
@@ -212,7 +216,10 @@ func (r *reconciler) apply(ctx context.Context, next plan) error {
 			return errors.Join(append(errs, err)...)
 		}
 	}
-	errs = append(errs, r.tunnel.Apply(ctx, next.tunnel), r.steerTo(ctx, next.steering))
+	errs = append(errs, r.tunnel.Apply(ctx, next.tunnel))
+	if !arrived {
+		errs = append(errs, r.steerTo(ctx, next.steering))
+	}
 	return errors.Join(errs...)
 }
 

@@ -43,7 +43,7 @@ func newAttacher(o Options) (*attacher, error) {
 // attach makes sure that program is attached there, alone of ours, and ahead of all
 // others where it is new, but for a guard, which is behind steer. It says how much it
 // changed.
-func (a *attacher) attach(at attachment, program *ebpf.Program) (changed int, err error) {
+func (a *attacher) attach(at attachment, program program) (changed int, err error) {
 	by := at.by(a.mechanism)
 	if by == mechanismTCX {
 		changed, err = a.attachTCX(at.slot, program)

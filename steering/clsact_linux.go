@@ -6,7 +6,6 @@ import (
 	"hash/fnv"
 	"strings"
 
-	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -29,16 +28,11 @@ func filterHandle(owner string, r role) uint32 {
 // attachClsact makes sure of a filter with program on the device's clsact qdisc.
 // One that is there is replaced atomically. A guard that is new is ahead of steer,
 // and would drop what that one is to redirect: steer has to be put there anew.
-func (a *attacher) attachClsact(at attachment, program *ebpf.Program) (changed int, err error) {
-	info, err := program.Info()
-	if err != nil {
-		return 0, err
-	}
+func (a *attacher) attachClsact(at attachment, program program) (changed int, err error) {
 	present, err := deviceFilters(at.device, at.parent())
 	if err != nil {
 		return 0, err
 	}
-	id, _ := info.ID()
 	isNew := true
 	for _, f := range present {
 		own, ok := f.(*netlink.BpfFilter)
@@ -46,7 +40,7 @@ func (a *attacher) attachClsact(at attachment, program *ebpf.Program) (changed i
 			continue
 		}
 		isNew = false
-		if own.Id == int(id) {
+		if own.Id == int(program.id) {
 			a.filters[at.slot] = true
 			return 0, nil
 		}
@@ -61,7 +55,7 @@ func (a *attacher) attachClsact(at attachment, program *ebpf.Program) (changed i
 }
 
 // addFilter adds a filter, and the qdisc where there is none, or replaces the filter.
-func (a *attacher) addFilter(at attachment, program *ebpf.Program) (changed int, err error) {
+func (a *attacher) addFilter(at attachment, program program) (changed int, err error) {
 	qdisc := clsact(at.device)
 	if err := netlink.QdiscAdd(qdisc); err == nil {
 		changed++

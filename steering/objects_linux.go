@@ -18,7 +18,14 @@ import (
 // be pinned when the programs that use them are attached.
 type objects struct {
 	bpf.SteerObjects
+	programs map[string]program
 	unpinned map[string]*ebpf.Map // by the name of their pin to be
+}
+
+// program is a loaded one and its number, which takes the kernel long to tell.
+type program struct {
+	*ebpf.Program
+	id ebpf.ProgramID
 }
 
 // requireBPFFS is an error that says how to mend it if dir is not below a
@@ -82,7 +89,7 @@ func openObjects(dir string) (*objects, error) {
 			o.unpinned[name] = m
 		}
 	}
-	if err := o.mendPeers(); err != nil {
+	if err := errors.Join(o.number(), o.mendPeers()); err != nil {
 		return nil, errors.Join(err, o.Close())
 	}
 	return o, nil
@@ -173,9 +180,10 @@ func (o *objects) intact(dir string) bool {
 	return true
 }
 
-// program is the program of that name.
-func (o *objects) program(name string) *ebpf.Program {
-	return map[string]*ebpf.Program{
+// number asks for the programs' numbers.
+func (o *objects) number() error {
+	o.programs = map[string]program{}
+	for name, p := range map[string]*ebpf.Program{
 		bpf.SteerProgSteerL2:               o.SteerL2,
 		bpf.SteerProgSteerL3:               o.SteerL3,
 		bpf.SteerProgGuardEgressL2:         o.GuardEgressL2,
@@ -189,7 +197,18 @@ func (o *objects) program(name string) *ebpf.Program {
 		bpf.SteerProgTunnelEgress:          o.TunnelEgress,
 		bpf.SteerProgTunnelIngress:         o.TunnelIngress,
 		bpf.SteerProgBackstopTunnelIngress: o.BackstopTunnelIngress,
-	}[name]
+	} {
+		info, err := p.Info()
+		if err != nil {
+			return fmt.Errorf("ask for program %s: %w", name, err)
+		}
+		id, ok := info.ID()
+		if !ok {
+			return fmt.Errorf("ask for program %s: the kernel tells no number", name)
+		}
+		o.programs[name] = program{p, id}
+	}
+	return nil
 }
 
 // explainLoad says what is missing where the kernel refuses programs or maps.

@@ -4,7 +4,7 @@ package steering
 
 // attach makes sure of one program.
 func (s *Steering) attach(at attachment) error {
-	changed, err := s.attacher.attach(at, s.objects.program(at.program))
+	changed, err := s.attacher.attach(at, s.objects.programs[at.program])
 	if err == nil && at.by(s.attacher.mechanism) != "" {
 		s.repairs.stand(part{layer: layerProgram, name: at.String(), device: at.device}, changed > 0, s.options.Now())
 	}
@@ -13,6 +13,7 @@ func (s *Steering) attach(at attachment) error {
 
 // routes makes sure of our routes.
 func (s *Steering) routes(want map[routeKey]routeTarget) error {
+	s.routed = want
 	put, removed, err := s.host.setRoutes(want)
 	if err == nil {
 		for key, target := range want {

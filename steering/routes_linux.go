@@ -1,11 +1,15 @@
 package steering
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
+	"syscall"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
@@ -110,6 +114,37 @@ func ownRoute(r netlink.Route) (routeKey, routeTarget, bool) {
 	}
 	source, _ := netip.AddrFromSlice(r.Src)
 	return key, routeTarget{r.LinkIndex, source.Unmap()}, true
+}
+
+// routeEvent is what m tells of a route of ours; false for any other message.
+func (h host) routeEvent(m syscall.NetlinkMessage) (routeEvent, bool) {
+	gone := m.Header.Type == unix.RTM_DELROUTE
+	if !gone && m.Header.Type != unix.RTM_NEWROUTE || len(m.Data) < unix.SizeofRtMsg {
+		return routeEvent{}, false
+	}
+	head := nl.DeserializeRtMsg(m.Data)
+	attributes, err := nl.ParseRouteAttr(m.Data[unix.SizeofRtMsg:])
+	if err != nil || head.Protocol != h.protocol {
+		return routeEvent{}, false
+	}
+	r := netlink.Route{Type: int(head.Type), Table: int(head.Table)}
+	for _, a := range attributes {
+		switch {
+		case a.Attr.Type == unix.RTA_DST:
+			r.Dst = &net.IPNet{IP: a.Value, Mask: net.CIDRMask(int(head.Dst_len), 8*len(a.Value))}
+		case a.Attr.Type == unix.RTA_PREFSRC:
+			r.Src = a.Value
+		case len(a.Value) != 4:
+		case a.Attr.Type == unix.RTA_OIF:
+			r.LinkIndex = int(binary.NativeEndian.Uint32(a.Value))
+		case a.Attr.Type == unix.RTA_PRIORITY:
+			r.Priority = int(binary.NativeEndian.Uint32(a.Value))
+		case a.Attr.Type == unix.RTA_TABLE:
+			r.Table = int(binary.NativeEndian.Uint32(a.Value))
+		}
+	}
+	key, target, ok := ownRoute(r)
+	return routeEvent{key, target, gone}, ok && r.Table == h.table
 }
 
 // isOurs tells an address that we put on the tunnel device: a single one without

@@ -29,6 +29,8 @@ type Steering struct {
 	told     []Device // what uplinks were when UplinksChanged was called last
 	lock     *os.File // while objects are open
 	closed   bool
+
+	routed map[routeKey]routeTarget // our routes as last wanted
 }
 
 // New validates options and does nothing else; on error the Steering is nil.
@@ -138,6 +140,7 @@ func (s *Steering) converge() error {
 		sel = sel.retain(net, held, want)
 	}
 	var errs []error
+	anew := s.have == nil
 	shrink, err := s.grow()
 	errs = append(errs, err)
 	effective := *s.state
@@ -164,8 +167,13 @@ func (s *Steering) converge() error {
 	errs = append(errs, s.routes(effective.routes()))
 	s.show(devices, tunnel, sel.unsteerable)
 	s.leaks, s.uplinks = sel.leaks(), sel.uplinks()
-	_, err = s.look()
-	return errors.Join(append(errs, err)...)
+	// A look at the counters is a system call for each: now and then, and when
+	// the policy has become another.
+	if anew || s.shown.Plaintext.Since.IsZero() != s.state.Strict {
+		_, err = s.look()
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 // grow brings what is new into the maps, and returns what takes away the rest.

@@ -14,7 +14,7 @@ import (
 // attachTCX makes sure of a pinned link with program in a slot. A link that is there
 // has its program replaced atomically; one that is on no device of this
 // namespace any more is given up.
-func (a *attacher) attachTCX(s slot, program *ebpf.Program) (changed int, err error) {
+func (a *attacher) attachTCX(s slot, program program) (changed int, err error) {
 	l, err := a.openLink(s)
 	if err != nil {
 		return 0, err
@@ -36,7 +36,7 @@ func (a *attacher) attachTCX(s slot, program *ebpf.Program) (changed int, err er
 		if err != nil {
 			return changed, err
 		}
-		l, err = link.AttachTCX(link.TCXOptions{Interface: s.device, Program: program, Attach: s.attachType(), Anchor: anchor})
+		l, err = link.AttachTCX(link.TCXOptions{Interface: s.device, Program: program.Program, Attach: s.attachType(), Anchor: anchor})
 		if err != nil {
 			return changed, err
 		}
@@ -147,19 +147,15 @@ func (a *attacher) intact() bool {
 }
 
 // updateLink makes program that of l.
-func updateLink(l link.Link, program *ebpf.Program) (int, error) {
+func updateLink(l link.Link, program program) (int, error) {
 	info, err := l.Info()
 	if err != nil {
 		return 0, err
 	}
-	own, err := program.Info()
-	if err != nil {
-		return 0, err
-	}
-	if id, ok := own.ID(); ok && id == info.Program {
+	if info.Program == program.id {
 		return 0, nil
 	}
-	return 1, l.Update(program)
+	return 1, l.Update(program.Program)
 }
 
 // pinLink pins l if it is not, or if somebody removed the pin.

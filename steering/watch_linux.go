@@ -32,13 +32,15 @@ func (s *Steering) Run(ctx context.Context) error {
 	events := make(chan struct{}, 1)
 	failed := make(chan error, 2)
 	var readers sync.WaitGroup
-	readers.Go(func() { failed <- receive(ctx, socket, nil, events) })
+	readers.Go(func() { failed <- receive(ctx, socket, s.news, events) })
 	defer readers.Wait()
 	defer socket.Close()
 	// Without nf_tables there is nothing to follow; what that means for the table is
 	// reported when it is set.
 	if rules, err := subscribeNft(); err == nil {
-		readers.Go(func() { failed <- receive(ctx, rules, s.options.nft().concerns, events) })
+		ours := s.options.nft()
+		news := func(m []syscall.NetlinkMessage) bool { return slices.ContainsFunc(m, ours.concerns) }
+		readers.Go(func() { failed <- receive(ctx, rules, news, events) })
 		defer rules.Close()
 	}
 	for {
@@ -91,26 +93,36 @@ func subscribe() (*nl.NetlinkSocket, error) {
 	return socket, nil
 }
 
-// receive tells events of each message, or crowd of them, that concerns us (nil:
-// all do), until ctx ends or the socket is closed.
-func receive(ctx context.Context, socket *nl.NetlinkSocket, concerns func(syscall.NetlinkMessage) bool, events chan<- struct{}) error {
+// receive tells events of each message, or crowd of them, that is news, until ctx
+// ends or the socket is closed.
+func receive(ctx context.Context, socket *nl.NetlinkSocket, news func([]syscall.NetlinkMessage) bool, events chan<- struct{}) error {
 	for {
 		messages, _, err := socket.Receive()
 		if ctx.Err() != nil {
 			return nil
 		}
+		if err == nil && !news(messages) {
+			continue
+		}
 		// ENOBUFS says that events were lost, which is an event.
 		if err != nil && !errors.Is(err, unix.ENOBUFS) && !errors.Is(err, unix.EINTR) {
 			return fmt.Errorf("follow network events: %w", err)
-		}
-		if err == nil && concerns != nil && !slices.ContainsFunc(messages, concerns) {
-			continue
 		}
 		select {
 		case events <- struct{}{}:
 		default:
 		}
 	}
+}
+
+// news says whether messages tell of anything but our own work.
+func (s *Steering) news(messages []syscall.NetlinkMessage) bool {
+	s.mu.Lock() // what we do now is known when it is done
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(messages, func(m syscall.NetlinkMessage) bool {
+		e, ours := s.host.routeEvent(m)
+		return !ours || !e.echoes(s.routed)
+	})
 }
 
 // settle waits until no event came for quiet, but no longer than most, nor than

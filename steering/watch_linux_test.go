@@ -23,10 +23,7 @@ func TestSubscribe(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer socket.Close()
-	lo, err := netlink.LinkByName("lo")
-	if err != nil {
-		t.Fatal(err)
-	}
+	lo := byIndex(t, 1)
 	for _, test := range []struct {
 		name   string
 		change func() error
@@ -61,6 +58,104 @@ func TestSubscribe(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestRouteEvents: what the kernel tells of our own changes is an echo, and what
+// it tells of others' is not.
+func TestRouteEvents(t *testing.T) {
+	if !privtest.Isolate(t) {
+		return
+	}
+	lo := byIndex(t, 1)
+	if err := netlink.LinkSetUp(lo); err != nil {
+		t.Fatal(err)
+	}
+	h := host{DefaultRouteProtocol, unix.RT_TABLE_MAIN}
+	source := addrs("192.0.2.1", "2001:db8::1")
+	for _, a := range source {
+		if err := netlink.AddrAdd(lo, &netlink.Addr{IPNet: ipNet(single(a)), Flags: unix.IFA_F_NODAD}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := map[routeKey]routeTarget{}
+	for i, cidr := range cidrs("10.244.0.0/16", "fd00:244::/32") {
+		want[routeKey{cidr, metricUnreachable}] = routeTarget{}
+		want[routeKey{cidr, metricPods}] = routeTarget{1, source[i]}
+	}
+	events := followRoutes(t, h, len(want))
+	for _, change := range []map[routeKey]routeTarget{want, {}} {
+		for range 2 { // nothing is done, and told, where all is as wanted
+			if _, _, err := h.setRoutes(change); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, e := range events() {
+			if !e.echoes(change) {
+				t.Errorf("our own change is news: %+v", e)
+			}
+		}
+	}
+	foreign := host{200, unix.RT_TABLE_MAIN}
+	other := host{DefaultRouteProtocol, 100}
+	for _, h := range []host{foreign, other} {
+		if _, _, err := h.setRoutes(map[routeKey]routeTarget{{cidrs("10.244.0.0/16")[0], 7}: {}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, _, err := h.setRoutes(want); err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range events() {
+		if !e.echoes(want) {
+			t.Errorf("another protocol's or table's route is taken for ours: %+v", e)
+		}
+	}
+	for key, target := range want {
+		if err := netlink.RouteDel(h.route(key, target)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, e := range events() {
+		if e.echoes(want) {
+			t.Errorf("somebody removed a route, and that is taken for our own change: %+v", e)
+		}
+	}
+}
+
+// followRoutes returns a function that waits for the next events of h's routes.
+func followRoutes(t *testing.T, h host, count int) (next func() []routeEvent) {
+	t.Helper()
+	socket, err := subscribe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { socket.Close() })
+	if err := socket.SetReceiveTimeout(&unix.Timeval{Sec: 5}); err != nil {
+		t.Fatal(err)
+	}
+	return func() (events []routeEvent) {
+		for len(events) < count {
+			messages, _, err := socket.Receive()
+			if err != nil {
+				t.Fatalf("told of %+v, then: %v", events, err)
+			}
+			for _, m := range messages {
+				if e, ours := h.routeEvent(m); ours {
+					events = append(events, e)
+				}
+			}
+		}
+		return events
+	}
+}
+
+func byIndex(t *testing.T, index int) netlink.Link {
+	t.Helper()
+	l, err := netlink.LinkByIndex(index)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
 }
 
 func blackhole(dst string) *netlink.Route {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync"
 
 	"golang.org/x/crypto/curve25519"
 )
@@ -71,7 +72,12 @@ func (s secret) equal(o secret) bool {
 
 // PrivateKey is a node's Curve25519 private key. The zero value means "no
 // key". Compare with Equal; == does not compile.
-type PrivateKey struct{ secret }
+type PrivateKey struct {
+	secret
+	public func() PublicKey // derives it once; nil for the zero key
+}
+
+func privateKey(s secret) PrivateKey { return PrivateKey{s, sync.OnceValue(s.public)} }
 
 // NewPrivateKey makes a key from 32 bytes of rand, clamped as RFC 7748
 // section 5 says.
@@ -82,7 +88,7 @@ func NewPrivateKey(rand io.Reader) (PrivateKey, error) {
 	}
 	b[0] &= 248
 	b[31] = b[31]&127 | 64
-	return PrivateKey{newSecret(b)}, nil
+	return privateKey(newSecret(b)), nil
 }
 
 // ParsePrivateKey reads the base64 form of wg(8). Errors never contain the
@@ -92,18 +98,23 @@ func ParsePrivateKey(s string) (PrivateKey, error) {
 	if err != nil {
 		return PrivateKey{}, fmt.Errorf("private key: %w", err)
 	}
-	return PrivateKey{k}, nil
+	return privateKey(k), nil
 }
 
 // Equal compares in constant time.
 func (k PrivateKey) Equal(o PrivateKey) bool { return k.equal(o.secret) }
 
-// Public derives the public key; the zero key's is the zero key.
+// Public is the public key, derived the first time that it is asked for; the zero
+// key's is the zero key.
 func (k PrivateKey) Public() PublicKey {
 	if k.IsZero() {
 		return PublicKey{}
 	}
-	b := k.Reveal()
+	return k.public()
+}
+
+func (s secret) public() PublicKey {
+	b := s.Reveal()
 	p, err := curve25519.X25519(b[:], curve25519.Basepoint)
 	if err != nil {
 		// The base point is no low-order point, and the lengths are right.
