@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/netip"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -79,6 +80,7 @@ func (r *reconciler) stage(s State) {
 
 // part notes whether a part works; a change is logged. It returns err.
 func (r *reconciler) part(name string, err error) error {
+	runtime.Gosched() // packets go first
 	was, is := r.view.failing[name], ""
 	if err != nil {
 		is = strings.ReplaceAll(err.Error(), "\n", "; ") // errors joined

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 
 	"github.com/cilium/ebpf"
@@ -131,6 +132,7 @@ func tooMany(what, which string, m *ebpf.Map, err error) error {
 func (o *objects) verdicts() ([]Verdict, error) {
 	var found []Verdict
 	for _, outcome := range bpf.Outcomes() {
+		runtime.Gosched() // packets go first
 		var perCPU []bpf.SteerCount
 		if err := o.Verdicts.Lookup(outcome.Index(), &perCPU); err != nil {
 			return nil, fmt.Errorf("read the counter of %v %v %v: %w", outcome.Hook, outcome.Verdict, outcome.Reason, err)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"runtime"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -74,6 +75,7 @@ const dumpTries = 10
 
 // dump repeats a listing until it is of one moment.
 func dump[T any](list func() ([]T, error)) ([]T, error) {
+	runtime.Gosched() // packets go first
 	for range dumpTries - 1 {
 		found, err := list()
 		if !errors.Is(err, netlink.ErrDumpInterrupted) {

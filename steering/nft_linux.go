@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"time"
 
@@ -41,6 +42,7 @@ func (o Options) nft() nftHost {
 func (h nftHost) String() string { return "table inet " + h.table.Name }
 
 func dialNft() (*nftables.Conn, error) {
+	runtime.Gosched() // packets go first
 	conn, err := nftables.New(nftables.AsLasting(), nftables.WithSockOptions(func(c *netlink.Conn) error {
 		return errors.Join(c.SetReadBuffer(nftBuffer), c.SetWriteBuffer(nftBuffer), c.SetDeadline(time.Now().Add(nftTimeout)))
 	}))
@@ -66,7 +68,7 @@ func (h *nftHost) set(want nftTable) (changed int, disturbed bool, err error) {
 	if err != nil {
 		return 0, false, fmt.Errorf("read nftables %v: %w", h, err)
 	}
-	disturbed = h.made != nil && !(have.whole() && have.equal(*h.made))
+	disturbed = h.made != nil && !h.asMade(have)
 	if have.whole() {
 		changed, err = h.commit(func(conn *nftables.Conn) (int, error) { return h.amend(conn, have.nftEncoded, encoded, want) })
 	}
@@ -79,6 +81,14 @@ func (h *nftHost) set(want nftTable) (changed int, disturbed bool, err error) {
 	h.made = &encoded
 	return changed, disturbed, nil
 }
+
+// disturbed says whether the table is other than set made it, or may be.
+func (h *nftHost) disturbed() bool {
+	have, err := h.read()
+	return err != nil || h.made == nil || !h.asMade(have)
+}
+
+func (h *nftHost) asMade(have nftFound) bool { return have.whole() && have.equal(*h.made) }
 
 // commit sends, as one transaction, what queue has queued.
 func (h *nftHost) commit(queue func(*nftables.Conn) (int, error)) (changed int, err error) {

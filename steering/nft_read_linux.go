@@ -3,6 +3,7 @@ package steering
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 
 	"github.com/google/nftables"
@@ -37,6 +38,7 @@ func (h nftHost) read() (nftFound, error) {
 	}
 	found := nftFound{exists: true, nftEncoded: nftEncoded{rules: map[string][]string{}, sets: map[string]map[nftElement]bool{}}}
 	for _, read := range []func(*nftables.Conn, nftEncoded) error{h.readChains, h.readSets, h.readCounters} {
+		runtime.Gosched() // packets go first
 		if err := read(conn, found.nftEncoded); err != nil {
 			found.damage = err.Error()
 			break

@@ -30,7 +30,7 @@ func (s *Steering) Run(ctx context.Context) error {
 		return err
 	}
 	events := make(chan struct{}, 1)
-	failed := make(chan error, 2)
+	failed := make(chan error, 1)
 	var readers sync.WaitGroup
 	readers.Go(func() { failed <- receive(ctx, socket, s.news, events) })
 	defer readers.Wait()
@@ -38,9 +38,7 @@ func (s *Steering) Run(ctx context.Context) error {
 	// Without nf_tables there is nothing to follow; what that means for the table is
 	// reported when it is set.
 	if rules, err := subscribeNft(); err == nil {
-		ours := s.options.nft()
-		news := func(m []syscall.NetlinkMessage) bool { return slices.ContainsFunc(m, ours.concerns) }
-		readers.Go(func() { failed <- receive(ctx, rules, news, events) })
+		readers.Go(func() { s.followTable(ctx, rules, events) })
 		defer rules.Close()
 	}
 	for {
@@ -101,12 +99,12 @@ func receive(ctx context.Context, socket *nl.NetlinkSocket, news func([]syscall.
 		if ctx.Err() != nil {
 			return nil
 		}
-		if err == nil && !news(messages) {
-			continue
-		}
 		// ENOBUFS says that events were lost, which is an event.
 		if err != nil && !errors.Is(err, unix.ENOBUFS) && !errors.Is(err, unix.EINTR) {
 			return fmt.Errorf("follow network events: %w", err)
+		}
+		if err == nil && !news(messages) {
+			continue
 		}
 		select {
 		case events <- struct{}{}:
@@ -115,7 +113,15 @@ func receive(ctx context.Context, socket *nl.NetlinkSocket, news func([]syscall.
 	}
 }
 
-// news says whether messages tell of anything but our own work.
+// followTable receives events of our nftables table. The socket hears of everyone's;
+// should it fail, the table is looked at with everything else.
+func (s *Steering) followTable(ctx context.Context, socket *nl.NetlinkSocket, events chan<- struct{}) {
+	if err := receive(ctx, socket, s.tableNews, events); err != nil {
+		s.options.Logger.Warn("nftables events are followed no longer", "error", err, "lookedAtEvery", s.options.VerifyEvery)
+	}
+}
+
+// news says whether messages tell of anything but our own routes as we want them.
 func (s *Steering) news(messages []syscall.NetlinkMessage) bool {
 	s.mu.Lock() // what we do now is known when it is done
 	defer s.mu.Unlock()
@@ -123,6 +129,17 @@ func (s *Steering) news(messages []syscall.NetlinkMessage) bool {
 		e, ours := s.host.routeEvent(m)
 		return !ours || !e.echoes(s.routed)
 	})
+}
+
+// tableNews says whether messages tell of our nftables table, and that is not as we
+// made it.
+func (s *Steering) tableNews(messages []syscall.NetlinkMessage) bool {
+	if !slices.ContainsFunc(messages, s.options.nft().concerns) {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.table.disturbed()
 }
 
 // settle waits until no event came for quiet, but no longer than most, nor than

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -37,6 +38,7 @@ func readRecords(dir string) ([]content, error) {
 		if !ok {
 			continue
 		}
+		runtime.Gosched() // packets go first
 		path := filepath.Join(dir, e.Name())
 		data, err := readRecord(path)
 		if _, there := os.Lstat(path); errors.Is(err, fs.ErrNotExist) && there != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -162,6 +163,7 @@ func (e *engine) setPort(port, old uint16) error {
 // set hands UAPI text to the engine. The engine's error may quote the text, so
 // that only its code is told.
 func (e *engine) set(text string) error {
+	runtime.Gosched() // packets go first
 	err := e.device.IpcSet(text)
 	var coded *device.IPCError
 	if errors.As(err, &coded) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime"
 	"sync"
 	"time"
 
@@ -111,6 +112,7 @@ func (g *greeter) run(ctx context.Context, e *engine) error {
 		}
 		moves, more := g.due(s)
 		for _, m := range moves {
+			runtime.Gosched() // packets go first
 			if peer := e.device.LookupPeer(device.NoisePublicKey(m.peer)); peer != nil && ctx.Err() == nil {
 				if m.reset {
 					peer.ExpireCurrentKeypairs()

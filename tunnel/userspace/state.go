@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,6 +30,7 @@ func readState(d *device.Device) (state, error) {
 	if err != nil {
 		return state{}, fmt.Errorf("read the engine's state: %w", err)
 	}
+	runtime.Gosched() // packets go first
 	s, err := parseState(text)
 	if err != nil {
 		return state{}, fmt.Errorf("read the engine's state: %w", err)
