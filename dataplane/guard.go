@@ -20,8 +20,9 @@ import (
 // remembered; where that cannot be read, the reason is logged, and clusterCIDRs
 // alone say what a pod is.
 //
-// It fails where a part of the guard cannot be put up; the others then stand. It is
-// not for a data plane that runs: there it is an error.
+// It fails where a part of the guard cannot be put up; the others then stand. What
+// this host cannot have at all, such as nf_tables, is no error: Failing in the Status
+// tells. It is not for a data plane that runs: there it is an error.
 func Guard(ctx context.Context, config Config) (steering.Status, error) {
 	config, err := complete(config)
 	if err != nil {

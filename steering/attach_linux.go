@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -68,7 +69,9 @@ func (a *attacher) detachOther(s slot, than string) (changed int, err error) {
 		changed, err = a.detachTCX(s)
 	}
 	if than != mechanismClsact && err == nil {
-		changed, err = a.detachClsact(s)
+		var more int
+		more, err = a.detachClsact(s)
+		changed += more
 	}
 	return changed, err
 }
@@ -95,6 +98,11 @@ func (a *attacher) keepOnly(wanted map[slot]bool) (changed int, err error) {
 	pinned, err := pinnedSlots(a.links)
 	if err != nil {
 		return 0, err
+	}
+	for s := range a.held { // some may have lost their pins
+		if !slices.Contains(pinned, s) {
+			pinned = append(pinned, s)
+		}
 	}
 	var errs []error
 	for _, s := range pinned {

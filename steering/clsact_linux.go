@@ -61,6 +61,8 @@ func (a *attacher) addFilter(at attachment, program program) (changed int, err e
 		changed++
 	} else if !errors.Is(err, unix.EEXIST) {
 		return 0, explainClsact(fmt.Errorf("add the clsact qdisc: %w", err))
+	} else if err := requireClsact(at.device); err != nil {
+		return 0, err
 	}
 	filter := &netlink.BpfFilter{
 		FilterAttrs: netlink.FilterAttrs{
@@ -79,6 +81,21 @@ func (a *attacher) addFilter(at attachment, program program) (changed int, err e
 	}
 	a.filters[at.slot] = true
 	return changed + 1, nil
+}
+
+// requireClsact is an error where another qdisc is in clsact's place: the kernel
+// says EEXIST all the same, and an ingress qdisc takes what is meant for egress.
+func requireClsact(device int) error {
+	qdiscs, err := dump(func() ([]netlink.Qdisc, error) { return netlink.QdiscList(deviceOf(device)) })
+	if err != nil {
+		return fmt.Errorf("list the qdiscs: %w", err)
+	}
+	for _, q := range qdiscs {
+		if q.Attrs().Parent == netlink.HANDLE_CLSACT && q.Type() != "clsact" {
+			return fmt.Errorf("another tool's %s qdisc is in the place of clsact: let that tool use clsact, which has its ingress too (`tc qdisc replace dev %s clsact`)", q.Type(), deviceName(device))
+		}
+	}
+	return nil
 }
 
 // detachClsact removes our filter in a slot, if there is one, and the qdisc if that
@@ -141,7 +158,7 @@ func listFilters(owner string) ([]*netlink.BpfFilter, error) {
 	}
 	var ours []*netlink.BpfFilter
 	for _, q := range qdiscs {
-		if q.Type() != "clsact" {
+		if q.Attrs().Parent != netlink.HANDLE_CLSACT { // an ingress qdisc is there too
 			continue
 		}
 		for _, h := range []hook{{q.Attrs().LinkIndex, true}, {q.Attrs().LinkIndex, false}} {

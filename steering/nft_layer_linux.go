@@ -23,17 +23,17 @@ func (s *Steering) fence(net network, devices []Attachment) error {
 			steered[d.Index] = true
 		}
 	}
+	if s.have == nil && s.state.Tunnel.Index == 0 {
+		return errors.New("the nftables table stays as it is: what an earlier process knew could not be read")
+	}
 	changed, disturbed, err := s.table.set(nft(s.classes(), net.spared(steered), s.state.Strict))
-	lacks := ""
 	if errors.Is(err, errNoNftables) {
-		lacks, err = "devices that are not steered are unguarded: "+oneLine(err), nil
-		if lacks != s.lacks {
-			s.options.Logger.Error("a layer is missing", "layer", layerTable, "error", lacks)
-		}
-	} else if err == nil {
+		s.lack(layerTable, fmt.Errorf("devices that are not steered are unguarded: %w", err))
+		return s.wrote(changed, nil)
+	}
+	if err == nil {
 		s.repairs.stand(part{layer: layerTable, name: s.table.String()}, disturbed, s.options.Now())
 	}
-	s.lacks = lacks
 	return s.wrote(changed, err)
 }
 
@@ -41,7 +41,7 @@ func (s *Steering) fence(net network, devices []Attachment) error {
 // tunnel, also of those that an earlier process knew.
 func (s *Steering) classes() map[bpf.SteerPrefixKey]bpf.SteerPrefix {
 	want := s.state.table(nil).prefixes
-	if s.state.Tunnel.Index != 0 || s.have == nil {
+	if s.state.Tunnel.Index != 0 {
 		return want
 	}
 	kept := maps.Clone(s.have.prefixes)

@@ -1,13 +1,25 @@
 package steering
 
-import "runtime"
+import (
+	"maps"
+	"runtime"
+	"slices"
+	"strings"
+)
 
 // The parts that a reconciliation makes stand: each is told to s.repairs.
 
-// attach makes sure of one program.
+// attach makes sure of one program. A backstop that cannot be had is no failure: the
+// guard ahead of it stands, and Status tells.
 func (s *Steering) attach(at attachment) error {
 	runtime.Gosched() // packets go first
 	changed, err := s.attacher.attach(at, s.objects.programs[at.program])
+	if at.role == roleBackstop {
+		s.lack(at.String(), err)
+		if err != nil {
+			return s.wrote(changed, nil)
+		}
+	}
 	if err == nil && at.by(s.attacher.mechanism) != "" {
 		s.repairs.stand(part{layer: layerProgram, name: at.String(), device: at.device}, changed > 0, s.options.Now())
 	}
@@ -52,4 +64,25 @@ func (s *Steering) pinMaps() error {
 		}
 	}
 	return s.wrote(pinned, err)
+}
+
+// lack notes, in this reconciliation, a layer that cannot be had here while the others
+// stand; no err, no lack.
+func (s *Steering) lack(layer string, err error) {
+	if err == nil {
+		return
+	}
+	s.lacks[layer] = oneLine(err)
+	if s.lacks[layer] != s.lacked[layer] {
+		s.options.Logger.Error("a layer is missing", "layer", layer, "error", s.lacks[layer])
+	}
+}
+
+// lacking says which layers cannot be had, "" when there is none.
+func (s *Steering) lacking() string {
+	var all []string
+	for _, layer := range slices.Sorted(maps.Keys(s.lacks)) {
+		all = append(all, s.lacks[layer])
+	}
+	return strings.Join(all, "; ")
 }

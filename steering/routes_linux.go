@@ -36,8 +36,8 @@ func (h host) ourRoutes() ([]netlink.Route, error) {
 }
 
 // setRoutes makes our routes those that are wanted: first what is new or leads
-// elsewhere, which it returns, then it removes the rest. It goes on after an error,
-// since each route counts.
+// elsewhere, which it returns with whether it was absent, then it removes the rest.
+// It goes on after an error, since each route counts.
 func (h host) setRoutes(want map[routeKey]routeTarget) (put map[routeKey]bool, removed int, err error) {
 	listed, err := h.ourRoutes()
 	if err != nil {
@@ -58,14 +58,15 @@ func (h host) setRoutes(want map[routeKey]routeTarget) (put map[routeKey]bool, r
 	d := diff(have, want, true)
 	for key, target := range d.put {
 		set := netlink.RouteAdd // fails where somebody else has that route
-		if _, ours := have[key]; ours {
+		_, ours := have[key]
+		if ours {
 			set = netlink.RouteReplace
 		}
 		if err := set(h.route(key, target)); err != nil {
 			errs = append(errs, fmt.Errorf("set the route to %v, metric %d: %w", key.dst, key.metric, err))
 			continue
 		}
-		put[key] = true
+		put[key] = !ours
 	}
 	for _, r := range rest {
 		if err := removeRoute(r); err != nil {

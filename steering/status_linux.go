@@ -51,8 +51,8 @@ func (s *Steering) Status() Status {
 	if s.leaks != "" && status.Failing == "" {
 		status.Failing = "pod packets may leave by devices that are not steered: " + s.leaks
 	}
-	if s.lacks != "" && status.Failing == "" {
-		status.Failing = s.lacks
+	if status.Failing == "" {
+		status.Failing = s.lacking()
 	}
 	if s.objects == nil {
 		return status

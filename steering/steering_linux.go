@@ -22,12 +22,13 @@ type Steering struct {
 	have     *contents // what the maps hold; nil when they are to be read
 	repairs  repairs
 	table    nftHost
-	lacks    string   // what the kernel cannot do, see fence
-	shown    Status   // without counters
-	leaks    string   // see selection
-	uplinks  []Device // as found last
-	told     []Device // what uplinks were when UplinksChanged was called last
-	lock     *os.File // while objects are open
+	lacks    map[string]string // why a layer cannot be had, see lack
+	lacked   map[string]string // the same of the reconciliation before
+	shown    Status            // without counters
+	leaks    string            // see selection
+	uplinks  []Device          // as found last
+	told     []Device          // what uplinks were when UplinksChanged was called last
+	lock     *os.File          // while objects are open
 	closed   bool
 
 	routed map[routeKey]routeTarget // our routes as last wanted
@@ -130,6 +131,7 @@ func (s *Steering) converge() error {
 	if err != nil {
 		return err
 	}
+	s.lacked, s.lacks = s.lacks, map[string]string{}
 	want := s.state.sought(s.options.Name)
 	sel := net.find(want)
 	if s.state.Strict {
@@ -158,8 +160,11 @@ func (s *Steering) converge() error {
 		}
 	}
 	// A device is left to its programs when they are there, and not for longer.
-	errs = append(errs, s.fence(net, append(devices, tunnel)))
-	errs = append(errs, s.wrote(s.attacher.keepOnly(wanted)))
+	err = s.fence(net, append(devices, tunnel))
+	if err == nil {
+		err = s.wrote(s.attacher.keepOnly(wanted))
+	}
+	errs = append(errs, err)
 	errs = append(errs, s.pinMaps())
 	if shrink != nil {
 		errs = append(errs, shrink())

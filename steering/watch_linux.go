@@ -30,7 +30,7 @@ func (s *Steering) Run(ctx context.Context) error {
 		return err
 	}
 	events := make(chan struct{}, 1)
-	failed := make(chan error, 2)
+	failed := make(chan error, 1)
 	var readers sync.WaitGroup
 	readers.Go(func() { failed <- receive(ctx, socket, s.news, events) })
 	defer readers.Wait()
@@ -38,7 +38,7 @@ func (s *Steering) Run(ctx context.Context) error {
 	// Without nf_tables there is nothing to follow; what that means for the table is
 	// reported when it is set.
 	if rules, err := subscribeNft(); err == nil {
-		readers.Go(func() { failed <- receive(ctx, rules, s.tableNews, events) })
+		readers.Go(func() { s.followTable(ctx, rules, events) })
 		defer rules.Close()
 	}
 	for {
@@ -91,7 +91,8 @@ func subscribe() (*nl.NetlinkSocket, error) {
 	return socket, nil
 }
 
-// receive tells events of each message, or crowd of them, that is news, until ctx ends or the socket is closed.
+// receive tells events of each message, or crowd of them, that is news, until ctx
+// ends or the socket is closed.
 func receive(ctx context.Context, socket *nl.NetlinkSocket, news func([]syscall.NetlinkMessage) bool, events chan<- struct{}) error {
 	for {
 		messages, _, err := socket.Receive()
@@ -109,6 +110,14 @@ func receive(ctx context.Context, socket *nl.NetlinkSocket, news func([]syscall.
 		case events <- struct{}{}:
 		default:
 		}
+	}
+}
+
+// followTable receives events of our nftables table. The socket hears of everyone's;
+// should it fail, the table is looked at with everything else.
+func (s *Steering) followTable(ctx context.Context, socket *nl.NetlinkSocket, events chan<- struct{}) {
+	if err := receive(ctx, socket, s.tableNews, events); err != nil {
+		s.options.Logger.Warn("nftables events are followed no longer", "error", err, "lookedAtEvery", s.options.VerifyEvery)
 	}
 }
 

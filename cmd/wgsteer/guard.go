@@ -24,6 +24,9 @@ type guarded struct {
 	// routes and by what asks for no device.
 	Devices     []steering.Attachment `json:"devices"`
 	Unsteerable []steering.Device     `json:"unsteerable,omitempty"`
+	// Failing is what of the guard is missing, although it could not be put up
+	// better here: a kernel without nf_tables, a device that cannot be steered.
+	Failing string `json:"failing,omitempty"`
 }
 
 func newGuardCommand(env *env) *cobra.Command {
@@ -73,6 +76,7 @@ func guard(ctx context.Context, config configuration, log *slog.Logger) (result 
 	defer func() { err = errors.Join(err, lock.release()) }()
 	status, err := dataplane.Guard(ctx, config.plane(log))
 	result.Devices, result.Unsteerable = append(result.Devices, status.Devices...), status.Unsteerable
+	result.Failing = status.Failing
 	if bad := new(dataplane.FieldError); errors.As(err, &bad) {
 		return result, usageError{err}
 	}
@@ -85,7 +89,7 @@ func (g guarded) table(w io.Writer) error {
 	case g.Kept:
 		fmt.Fprintf(&b, "nothing to do: wgsteer runs for %s, as process %d, and keeps the guard\n", g.Interface, g.PID)
 	case len(g.Devices) == 0:
-		fmt.Fprintf(&b, "no device leads to other nodes yet; one that comes is covered by routes until the daemon steers it\n")
+		fmt.Fprintf(&b, "no device leads to other nodes yet; one that comes is covered by routes and nftables until the daemon steers it\n")
 	}
 	for _, d := range g.Devices {
 		if d.Error != "" {
@@ -96,6 +100,9 @@ func (g guarded) table(w io.Writer) error {
 	}
 	for _, d := range g.Unsteerable {
 		fmt.Fprintf(&b, "warning  %s carries pod packets past the programs: %s\n", d.Name, d.Reason)
+	}
+	if g.Failing != "" {
+		fmt.Fprintf(&b, "warning  %s\n", g.Failing)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

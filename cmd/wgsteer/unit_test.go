@@ -14,7 +14,7 @@ import (
 )
 
 // unit reads the settings of a unit in deploy/systemd; of those that are given
-// several times, the last.
+// several times, the last, but for lists.
 func unit(t *testing.T, name string) map[string]string {
 	t.Helper()
 	text, err := os.ReadFile("../../deploy/systemd/" + name)
@@ -24,6 +24,9 @@ func unit(t *testing.T, name string) map[string]string {
 	settings := map[string]string{}
 	for line := range strings.Lines(string(text)) {
 		if name, value, ok := strings.Cut(strings.TrimSpace(line), "="); ok && !strings.HasPrefix(name, "#") {
+			if name == "Before" { // a list, which further lines add to
+				value = settings[name] + " " + value
+			}
 			settings[name] = value
 		}
 	}
@@ -54,7 +57,7 @@ func TestGuardUnit(t *testing.T) {
 		t.Errorf("ExecStart=%s, want %s", got, want)
 	}
 	for setting, services := range map[string]string{
-		"Before": "kubelet containerd crio docker wgsteer",
+		"Before": "kubelet containerd crio docker k3s k3s-agent rke2-server rke2-agent wgsteer",
 		"After":  "nftables firewalld ufw",
 	} {
 		for _, service := range strings.Fields(services) {

@@ -123,8 +123,8 @@ func (c *cluster) start(name string) {
 	c.startBy(name)
 }
 
-// startBy starts a node's daemon by another command, which executes its arguments.
-func (c *cluster) startBy(name string, by ...string) {
+// configure writes a node's configuration.
+func (c *cluster) configure(name string) *netlab.Node {
 	c.t.Helper()
 	n := c.node(name)
 	text := fmt.Sprintf(`node: %s
@@ -141,6 +141,13 @@ metrics: ""
 	if err := os.WriteFile(c.config(n), []byte(text), 0o600); err != nil {
 		c.t.Fatal(err)
 	}
+	return n
+}
+
+// startBy starts a node's daemon by another command, which executes its arguments.
+func (c *cluster) startBy(name string, by ...string) {
+	c.t.Helper()
+	n := c.configure(name)
 	log, err := os.OpenFile(c.log(n), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		c.t.Fatal(err)

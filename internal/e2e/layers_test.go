@@ -1,8 +1,11 @@
 package e2e_test
 
 import (
+	"encoding/binary"
+	"fmt"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/wgsteer/wgsteer/internal/netlab"
@@ -89,4 +92,66 @@ func (s *scene) table() string {
 	}
 	s.t.Fatalf("there is no table of wgsteer's:\n%s", out)
 	return ""
+}
+
+// TestBackstopAtIngress: node-b sends in plaintext, and all that node-a has left at
+// its ingress is the backstop. The control is that gone too.
+func TestBackstopAtIngress(t *testing.T) {
+	s := &scene{cluster: bare(t, plain, netlab.Options{}), t: t, pace: light}
+	s.startAll()
+	s.killA()
+	s.kill("node-b")
+	if out, err := s.wgsteer("node-b", "teardown"); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	s.detach("eth0", "ingress-guard")
+	s.deleteTable()
+	for i, family := range s.Families {
+		t.Run(fmt.Sprintf("IPv%d", family), func(t *testing.T) {
+			node, pod := new(atomic.Uint64), new(atomic.Uint64)
+			s.hearAt(netlab.Endpoint{Namespace: s.a().Namespace}, s.a().IPs[i], node)
+			s.hearAt(netlab.Endpoint{Namespace: s.a().Pods[0].Namespace}, s.a().Pods[0].IPs[i], pod)
+			// Between nodes it passes, by the same way and later: then the others are past.
+			s.until("a datagram from node to node", func() bool {
+				s.shout("node-b/pod-1", s.a().Pods[0].IPs[i])
+				s.shout("node-b", s.a().IPs[i])
+				return node.Load() > 0
+			})
+			if pod.Load() > 0 {
+				t.Error("plaintext came in past the backstop")
+			}
+			if i < len(s.Families)-1 {
+				return
+			}
+			s.deleteClsact()
+			s.until("plaintext without the backstop", func() bool {
+				s.shout("node-b/pod-1", s.a().Pods[0].IPs[i])
+				return pod.Load() > 0
+			})
+		})
+	}
+}
+
+// hearAt counts what comes to an address until the test ends.
+func (s *scene) hearAt(at netlab.Endpoint, ip netip.Addr, last *atomic.Uint64) {
+	s.t.Helper()
+	socket, err := at.ListenPacket(s.t.Context(), "udp", netip.AddrPortFrom(ip, 9002))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { socket.Close() })
+	go hear(socket, last)
+}
+
+// shout sends a numbered datagram, as hear hears it.
+func (s *scene) shout(from string, to netip.Addr) {
+	s.t.Helper()
+	conn, err := s.find(from).Dial(s.t.Context(), "udp", netip.AddrPortFrom(to, 9002))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.Write(binary.BigEndian.AppendUint64(nil, 1)); err != nil {
+		s.t.Fatal(err)
+	}
 }

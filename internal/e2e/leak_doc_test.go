@@ -47,8 +47,8 @@ func writeMatrix(t *testing.T, p pace, results map[string]result) {
 
 const matrixText = `Two nodes with a pod each, strict policy, a CNI of host routes over a bridge. Whatever happens on node-a, datagrams and a TCP stream go
 on each way between the pods, and datagrams between each pod and the other node, over IPv4 and IPv6. A capture sees every port of
-the underlay, from before it happens until traffic is back, or until 100 datagrams more were sent on each way where it does not come
-back by itself. The numbers are frames: in plaintext *between pods* of the two nodes, in plaintext between a *pod and* the other
+the underlay, from before it happens until traffic is back and 100 datagrams more were sent on each way; those also where it does not come back by itself, before
+somebody mends it. The numbers are frames: in plaintext *between pods* of the two nodes, in plaintext between a *pod and* the other
 *node*, and of *WireGuard*. The *control* is the same traffic, with the same change of the network, without wgsteer: its plaintext frames.
 
 "Traffic" is back when each way has heard something that was sent afterwards. Times are those of one run on two busy cores; they

@@ -33,15 +33,39 @@ func (s *scene) stopA() {
 }
 
 // reboot is a node on which nothing of wgsteer is but its files: the guard unit
-// runs, then pods begin to send. The capture begins with them: before the guard
-// there is no pod.
+// runs before the network is up, then pods begin to send. The capture begins with
+// them: before the guard there is no pod.
 func (s *scene) reboot() {
 	s.startAll() // peers are remembered
 	s.killA()
 	if out, err := s.wgsteer("node-a", "teardown"); err != nil {
 		s.t.Fatalf("%v\n%s", err, out)
 	}
-	if out, err := s.wgsteer("node-a", "guard"); err != nil {
+	s.sh("echo 1 > /proc/sys/net/ipv6/conf/eth0/keep_addr_on_down")
+	s.ip(s.a(), "link", "set", "eth0", "down")
+	if out, err := s.wgsteer("node-a", "guard"); err != nil || !strings.Contains(string(out), "no device leads to other nodes yet") {
+		s.t.Fatalf("%v\n%s", err, out)
+	}
+	s.ip(s.a(), "link", "set", "eth0", "up")
+	gateway, err := s.Find("gateway")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for i, cidr := range s.node("node-b").PodCIDRs {
+		s.ip(s.a(), "route", "replace", cidr.String(), "via", s.node("node-b").IPs[i].String(), "dev", "eth0")
+		everything := []string{"0.0.0.0/0", "::/0"}[i]
+		s.ip(s.a(), "route", "replace", everything, "via", gateway.IPs[i].String(), "dev", "eth0")
+	}
+	s.begin()
+	s.load = startLoad(s.t, s.cluster, s.pace)
+}
+
+// keylessPeer is a node-b that is guarded, and has neither key nor record yet.
+func (s *scene) keylessPeer() {
+	s.start("node-a")
+	s.await("node-a", "ready", func(st dataplane.Status) bool { return st.Ready })
+	s.configure("node-b")
+	if out, err := s.wgsteer("node-b", "guard"); err != nil {
 		s.t.Fatalf("%v\n%s", err, out)
 	}
 	s.begin()
@@ -74,9 +98,21 @@ func (s *scene) crashLoop() {
 func (s *scene) deleteTUN()  { s.ip(s.a(), "link", "delete", s.a().Interface) }
 func (s *scene) setTUNDown() { s.ip(s.a(), "link", "set", s.a().Interface, "down") }
 
+// ignoreLinkdown leaves a TUN device without a process, with the routes to the peer's
+// pods, on a node that passes over routes of such devices.
 func (s *scene) ignoreLinkdown() {
 	s.sh("for f in /proc/sys/net/ipv[46]/conf/*/ignore_routes_with_linkdown; do echo 1 > $f; done")
-	s.killA()
+	s.ip(s.a(), "tuntap", "add", s.a().Interface, "mode", "tun")
+	s.ip(s.a(), "link", "set", s.a().Interface, "up")
+	s.sh("for f in /proc/sys/net/ipv[46]/conf/*/ignore_routes_with_linkdown; do echo 1 > $f; done")
+	for _, cidr := range s.node("node-b").PodCIDRs {
+		s.ip(s.a(), "route", "add", cidr.String(), "dev", s.a().Interface)
+	}
+}
+
+func (s *scene) startWithoutTUN() {
+	s.deleteTUN()
+	s.startA()
 }
 
 // sh runs a line of shell on node-a.

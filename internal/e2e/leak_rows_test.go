@@ -3,14 +3,15 @@ package e2e_test
 // rows is the matrix. All happens on node-a, or to it, unless a row says else.
 func rows() []row {
 	all := []row{
-		{name: "reboot: guard unit, then pods, then the daemon", late: true, dead: true, fault: (*scene).reboot, mend: (*scene).startA, mending: "the daemon's start"},
+		{name: "reboot: guard unit, the network, pods, then the daemon", late: true, dead: true, fault: (*scene).reboot, mend: (*scene).startA, mending: "the daemon's start"},
 		{name: "first start, from the state guarding on", late: true, stranger: true, fault: (*scene).firstStart},
 		{name: "daemon killed (-9)", dead: true, fault: (*scene).killA, mend: (*scene).startA, mending: "its start"},
 		{name: "daemon stopped (SIGTERM)", dead: true, fault: (*scene).stopA, mend: (*scene).startA, mending: "its start"},
 		{name: "daemon crash-looping", fault: (*scene).crashLoop},
 		{name: "TUN device deleted", fault: (*scene).deleteTUN},
 		{name: "TUN device set down", fault: (*scene).setTUNDown},
-		{name: "ignore_routes_with_linkdown=1, daemon killed", dead: true, fault: (*scene).ignoreLinkdown, mend: (*scene).startA, mending: "its start"},
+		{name: "TUN without a process, ignore_routes_with_linkdown=1", dead: true, astray: true, before: (*scene).killA, world: (*scene).removeRoutes,
+			fault: (*scene).ignoreLinkdown, mend: (*scene).startWithoutTUN, mending: "its start"},
 		{name: "pins deleted", fault: (*scene).deletePins, repaired: "guard on the egress of eth0"},
 		{name: "pins deleted, then the daemon killed", dead: true, fault: func(s *scene) { s.killWithoutPins() }, mend: (*scene).startA, mending: "its start"},
 		{name: "routes flushed", fault: (*scene).flushRoutes, repaired: "route to 10.244.2.0/24"},
@@ -24,6 +25,7 @@ func rows() []row {
 		{name: "CNI's routes removed, daemon killed", dead: true, astray: true, before: (*scene).killA, world: (*scene).removeRoutes, mend: (*scene).startA, mending: "its start"},
 		{name: "peer's record removed, peer down", dead: true, stranger: true, fault: (*scene).removeRecord, mend: (*scene).startB, mending: "the peer's start"},
 		{name: "peer's record without a key, peer down", dead: true, fault: (*scene).recordWithoutKey, mend: (*scene).startB, mending: "the peer's start"},
+		{name: "peer that never had a key", late: true, dead: true, stranger: true, fault: (*scene).keylessPeer, mend: (*scene).startB, mending: "the peer's start"},
 		{name: "key file corrupt at a start", fault: (*scene).corruptKey},
 		{name: "state directory full at a start", fault: (*scene).fullStateDir, degraded: "claims: "},
 		{name: "reload of a wrong configuration", fault: (*scene).wrongReload},

@@ -166,6 +166,7 @@ func (r row) comesBack(s *scene, start time.Time) string {
 	if r.repaired != "" {
 		back += "; " + s.putBack(r.repaired) + ", " + after(start)
 	}
+	s.load.awaitSent(s.cluster, many, s.load.mark())
 	for _, n := range s.Nodes {
 		s.await(n.Name, "ready, and nothing failing", func(st dataplane.Status) bool {
 			if n.Name == "node-a" && r.degraded != "" {
