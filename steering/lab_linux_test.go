@@ -335,7 +335,6 @@ func grew(t *testing.T, s *steering.Steering, before steering.Status, hook, verd
 	})
 }
 
-// start makes a Steering; it is closed with the test.
 // stop closes s; the pins stay.
 func stop(t *testing.T, s *steering.Steering) {
 	t.Helper()
@@ -344,6 +343,7 @@ func stop(t *testing.T, s *steering.Steering) {
 	}
 }
 
+// start makes a Steering; it is closed with the test.
 func start(t *testing.T, o steering.Options) *steering.Steering {
 	t.Helper()
 	o.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))

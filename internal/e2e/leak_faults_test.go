@@ -149,17 +149,24 @@ func (s *scene) flushTable() { s.sh("nft flush table " + s.table()) }
 
 // newUplink adds a device to both nodes, and moves the pods' routes there.
 func (s *scene) newUplink() {
-	for i, n := range s.Nodes {
+	for _, n := range s.Nodes {
 		if err := s.PlugIn(n, "eth1"); err != nil {
 			s.t.Fatal(err)
 		}
-		other := s.Nodes[1-i]
-		s.ip(n, "address", "add", fmt.Sprintf("198.18.0.%d/24", i+1), "dev", "eth1")
-		s.ip(n, "-6", "address", "add", fmt.Sprintf("2001:db8:0:2::%d/64", i+1), "dev", "eth1", "nodad")
-		s.ip(n, "link", "set", "eth1", "up")
+	}
+	s.moveRoutes("eth1")
+}
+
+// moveRoutes gives a device of both nodes addresses, sets it up, and has it lead to
+// the other node's pods.
+func (s *scene) moveRoutes(device string) {
+	for i, n := range s.Nodes {
+		s.ip(n, "address", "add", fmt.Sprintf("198.18.0.%d/24", i+1), "dev", device)
+		s.ip(n, "-6", "address", "add", fmt.Sprintf("2001:db8:0:2::%d/64", i+1), "dev", device, "nodad")
+		s.ip(n, "link", "set", device, "up")
 		via := []string{fmt.Sprintf("198.18.0.%d", 2-i), fmt.Sprintf("2001:db8:0:2::%d", 2-i)}
-		for j, cidr := range other.PodCIDRs {
-			s.ip(n, "route", "replace", cidr.String(), "via", via[j], "dev", "eth1")
+		for j, cidr := range s.Nodes[1-i].PodCIDRs {
+			s.ip(n, "route", "replace", cidr.String(), "via", via[j], "dev", device)
 		}
 	}
 }
@@ -266,14 +273,8 @@ func (s *scene) overlay() {
 	for i, n := range s.Nodes {
 		other := s.Nodes[1-i]
 		s.ip(n, "link", "add", "vx0", "type", "vxlan", "id", "77", "dstport", "4789", "local", n.IPs[0].String(), "remote", other.IPs[0].String())
-		s.ip(n, "address", "add", fmt.Sprintf("198.18.1.%d/24", i+1), "dev", "vx0")
-		s.ip(n, "-6", "address", "add", fmt.Sprintf("2001:db8:0:3::%d/64", i+1), "dev", "vx0", "nodad")
-		s.ip(n, "link", "set", "vx0", "up")
-		via := []string{fmt.Sprintf("198.18.1.%d", 2-i), fmt.Sprintf("2001:db8:0:3::%d", 2-i)}
-		for j, cidr := range other.PodCIDRs {
-			s.ip(n, "route", "replace", cidr.String(), "via", via[j], "dev", "vx0")
-		}
 	}
+	s.moveRoutes("vx0")
 }
 
 func (s *scene) deleteClsact() {
