@@ -66,7 +66,7 @@ func (s scene) explain(source, destination netip.Addr) Explanation {
 	if e.Verdict == bpf.VerdictEncrypt.String() {
 		e.Longer = longer(e.MTU, destination.Is6())
 	}
-	if reason == bpf.ReasonToRemoteNode {
+	if reason == bpf.ReasonToRemoteNode || reason == bpf.ReasonUnknownNode {
 		e.Notes = append(e.Notes, "where the CNI gives such packets the node's own address (masquerade), they are the node's traffic by the time they leave, and pass in plaintext")
 	}
 	return e
@@ -132,7 +132,7 @@ func longer(mtu int, ipv6 bool) string {
 // a peer would encrypt it, what it meets as it comes out of the tunnel.
 func (s scene) in(e *Explanation, from, to bpf.Class) {
 	_, reason := decide(bpf.HookIngress, from, to, s.strict, true)
-	covered := reason == bpf.ReasonPlaintextIn
+	covered := reason != bpf.ReasonNotPodTraffic
 	if uplinks := s.guardedAtIngress(); len(uplinks) > 0 {
 		verdict := e.step(bpf.HookIngress, strings.Join(uplinks, ", "), from, to, s)
 		e.Plaintext = covered && verdict == bpf.VerdictPass
