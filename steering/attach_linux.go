@@ -18,6 +18,7 @@ type attacher struct {
 	mechanism string
 	held      map[slot]link.Link // open links
 	filters   map[slot]bool      // filters of ours that there are
+	moved     map[slot]bool      // filters that we took away, to put them elsewhere in the chain
 }
 
 func newAttacher(o Options) (*attacher, error) {
@@ -27,6 +28,7 @@ func newAttacher(o Options) (*attacher, error) {
 		mechanism: mechanismTCX,
 		held:      map[slot]link.Link{},
 		filters:   map[slot]bool{},
+		moved:     map[slot]bool{},
 	}
 	if o.ForceClsact {
 		a.mechanism = mechanismClsact
