@@ -98,27 +98,36 @@ func (s *Steering) reconcile() error {
 	return err
 }
 
-// open loads programs and opens or makes maps, once.
+// open loads programs and opens or makes maps, once, and sees that the lock is held.
 func (s *Steering) open() error {
 	if s.objects != nil {
-		return nil
+		return s.relock()
 	}
-	lock, err := lockPins(s.options.pins())
+	lock, err := lockPins(s.options.pins(), lockWait)
 	if err != nil {
 		return err
 	}
-	attacher, err := newAttacher(s.options)
-	if err == nil {
-		err = attacher.requireOwnNamespace()
-	}
-	if err != nil {
+	if err := s.load(); err != nil {
 		return errors.Join(err, lock.Close())
+	}
+	s.lock = lock
+	return nil
+}
+
+// load takes what is pinned, and makes the rest. The lock is held.
+func (s *Steering) load() error {
+	attacher, err := newAttacher(s.options)
+	if err != nil {
+		return err
+	}
+	if err := attacher.requireOwnNamespace(); err != nil {
+		return err
 	}
 	objects, err := openObjects(s.options.pins())
 	if err != nil {
-		return errors.Join(err, lock.Close())
+		return err
 	}
-	s.objects, s.attacher, s.lock = objects, attacher, lock
+	s.objects, s.attacher = objects, attacher
 	return nil
 }
 

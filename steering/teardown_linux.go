@@ -29,7 +29,7 @@ func Teardown(options Options) (removed []string, err error) {
 		return nil, err
 	}
 	if _, err := os.Stat(o.pins()); err == nil {
-		lock, err := lockPins(o.pins())
+		lock, err := lockPins(o.pins(), lockWait)
 		if err != nil {
 			return nil, err
 		}
