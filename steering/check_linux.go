@@ -117,7 +117,7 @@ func checkDevices(o Options) []Finding {
 			found = append(found, judgeForeign(h, t.Name, ahead)...)
 		}
 	}
-	return append(found, checkLayers(o, sel)...)
+	return append(found, checkLayers(o, net, sel)...)
 }
 
 // pinnedSought is what the pinned table of prefixes knows of pods and peers.

@@ -224,14 +224,34 @@ func (s scene) end(addr netip.Addr) classed {
 	return found
 }
 
-// clusterCIDRs are the prefixes of the cluster, sorted.
-func (s scene) clusterCIDRs() []netip.Prefix {
-	var found []netip.Prefix
+// state is the State that the maps were made of, as far as they tell, without a tunnel
+// device.
+func (s scene) state() State {
+	state := State{Strict: s.strict}
+	peers := map[uint32]Peer{}
 	for key, value := range s.prefixes {
-		if bpf.Class(value.Class) == bpf.ClassCluster {
-			found = append(found, key.Prefix())
+		prefix, peer := key.Prefix(), peers[value.Peer]
+		switch bpf.Class(value.Class) {
+		case bpf.ClassCluster:
+			state.ClusterCIDRs = append(state.ClusterCIDRs, prefix)
+		case bpf.ClassUnknownNode:
+			state.NodeCIDRs = append(state.NodeCIDRs, prefix)
+		case bpf.ClassLocalPod:
+			state.LocalPodCIDRs = append(state.LocalPodCIDRs, prefix)
+		case bpf.ClassLocalNode:
+			state.LocalNodeIPs = append(state.LocalNodeIPs, prefix.Addr())
+			state.Tunnel.Addresses = append(state.Tunnel.Addresses, prefix)
+		case bpf.ClassRemotePod:
+			peer.PodCIDRs = append(peer.PodCIDRs, prefix)
+			peers[value.Peer] = peer
+		case bpf.ClassRemoteNode:
+			peer.NodeIPs = append(peer.NodeIPs, prefix.Addr())
+			peers[value.Peer] = peer
 		}
 	}
-	slices.SortFunc(found, netip.Prefix.Compare)
-	return found
+	for number, peer := range peers {
+		peer.Name = s.names[number]
+		state.Peers = append(state.Peers, peer)
+	}
+	return state
 }

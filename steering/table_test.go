@@ -67,6 +67,28 @@ func TestTable(t *testing.T) {
 	}
 }
 
+// TestStateOfTheTable: what the maps hold tells the state that they were made of.
+func TestStateOfTheTable(t *testing.T) {
+	made := explained.table(nil)
+	again := scene{contents: made, strict: true}.state()
+	remade := again.table(made.names)
+	if d := diff(made.prefixes, remade.prefixes, false); len(d.put)+len(d.delete) > 0 {
+		t.Errorf("other prefixes: %+v", d)
+	}
+	if diff := cmp.Diff(made.names, remade.names); diff != "" {
+		t.Errorf("other names (-want +got):\n%s", diff)
+	}
+	tunnel := explained
+	tunnel.Strict, tunnel.Tunnel = true, Tunnel{Index: 7, Addresses: cidrs("192.0.2.1/32", "2001:db8::1/128")}
+	again.Tunnel.Index = 7
+	if d := diff(tunnel.routes(), again.routes(), false); len(d.put)+len(d.delete) > 0 {
+		t.Errorf("other routes: %+v", d)
+	}
+	if diff := cmp.Diff(tunnel.addresses(), again.addresses(), cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
+		t.Errorf("other addresses (-want +got):\n%s", diff)
+	}
+}
+
 func TestNumber(t *testing.T) {
 	for _, test := range []struct {
 		name  string
