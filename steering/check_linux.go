@@ -190,8 +190,8 @@ func foreignAhead(o Options, h hook) ([]string, error) {
 
 // pinnedLinks are the ids of our links on a hook.
 func pinnedLinks(o Options, h hook) (map[link.ID]bool, error) {
-	dir := filepath.Join(o.pins(), "links")
-	slots, err := pinnedSlots(dir)
+	dir := o.links()
+	slots, _, err := pinnedSlots(dir)
 	if err != nil {
 		return nil, err
 	}

@@ -145,7 +145,7 @@ func (o Options) programsOn(h hook) (programs, error) {
 		}
 	}
 	for _, r := range []role{roleSteer, roleGuard} {
-		attached, err := linkHolds(filepath.Join(o.pins(), "links", slot{h, r}.pin()), h)
+		attached, err := linkHolds(filepath.Join(o.links(), slot{h, r}.pin()), h)
 		if err != nil {
 			return nil, err
 		}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -126,16 +127,25 @@ func checkLeftovers(o Options) []Finding {
 	return judgeLeftovers(names)
 }
 
-// checkOthers finds the pins of other tunnel devices that no process holds.
+// checkOthers finds what is not of this tunnel device: what others pinned beside our
+// links, and the pins of other tunnel devices that no process holds.
 func checkOthers(o Options) []Finding {
+	var found []Finding
+	if _, strange, err := pinnedSlots(o.links()); err != nil {
+		found = append(found, failed("leftovers", err))
+	} else if len(strange) > 0 {
+		found = append(found, Finding{
+			Name: "leftovers", Level: Warn, Detail: "not wgsteer's, among its links: " + strings.Join(strange, ", "),
+			Mend: "remove what is not needed; wgsteer leaves it alone",
+		})
+	}
 	entries, err := os.ReadDir(o.BPFFS)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return found
 	}
 	if err != nil {
-		return []Finding{failed("leftovers", fmt.Errorf("list %s: %w", o.BPFFS, err))}
+		return append(found, failed("leftovers", fmt.Errorf("list %s: %w", o.BPFFS, err)))
 	}
-	var found []Finding
 	for _, e := range entries {
 		dir := filepath.Join(o.BPFFS, e.Name())
 		if e.Name() == o.Name || !e.IsDir() || held(dir) {

@@ -128,7 +128,11 @@ func (s *Steering) load() error {
 		return err
 	}
 	s.objects, s.attacher = objects, attacher
-	return nil
+	_, strange, err := pinnedSlots(attacher.links)
+	for _, path := range strange {
+		s.options.Logger.Warn("a pin is not wgsteer's, and left alone", "pin", path)
+	}
+	return err
 }
 
 // converge goes in the order in which plaintext has no way out at any moment:
