@@ -26,6 +26,7 @@ type Steering struct {
 	lacked   map[string]string // the same of the reconciliation before
 	shown    Status            // without counters
 	leaks    string            // see selection
+	spared   map[int]bool      // devices that the nftables table leaves alone; nil: there is none
 	uplinks  []Device          // as found last
 	told     []Device          // what uplinks were when UplinksChanged was called last
 	lock     *os.File          // while objects are open
@@ -184,7 +185,7 @@ func (s *Steering) converge() error {
 	}
 	errs = append(errs, s.routes(effective.routes()))
 	s.show(devices, tunnel, sel.unsteerable)
-	s.leaks, s.uplinks = sel.leaks(), sel.uplinks()
+	s.leaks, s.uplinks = sel.leaks(s.state.Strict, s.fenced), sel.uplinks()
 	// A look at the counters is a system call for each: now and then, and when
 	// the policy has become another.
 	if anew || s.shown.Plaintext.Since.IsZero() != s.state.Strict {
