@@ -132,17 +132,11 @@ func pinnedSought(o Options) (sought, error) {
 	}
 	defer m.Close()
 	prefixes, err := readMap[bpf.SteerPrefixKey, bpf.SteerPrefix](m)
-	for key, value := range prefixes {
-		switch p := key.Prefix(); bpf.Class(value.Class) {
-		case bpf.ClassLocalPod:
-			want.local = append(want.local, p)
-		case bpf.ClassRemotePod:
-			want.remote = append(want.remote, p)
-		case bpf.ClassRemoteNode:
-			want.endpoints = append(want.endpoints, p.Addr())
-		case bpf.ClassCluster:
-			want.cluster = append(want.cluster, p)
-		}
+	state := scene{contents: contents{prefixes: prefixes}}.state()
+	want.local, want.cluster = state.LocalPodCIDRs, state.ClusterCIDRs
+	for _, p := range state.Peers {
+		want.remote = append(want.remote, p.PodCIDRs...)
+		want.endpoints = append(want.endpoints, p.NodeIPs...)
 	}
 	return want, err
 }
