@@ -124,16 +124,19 @@ func (s *Steering) load() error {
 	if err := attacher.requireOwnNamespace(); err != nil {
 		return err
 	}
+	_, strange, err := pinnedSlots(attacher.links)
+	if err != nil {
+		return err
+	}
+	for _, path := range strange {
+		s.options.Logger.Warn("a pin is not wgsteer's, and left alone", "pin", path)
+	}
 	objects, err := openObjects(s.options.pins())
 	if err != nil {
 		return err
 	}
 	s.objects, s.attacher = objects, attacher
-	_, strange, err := pinnedSlots(attacher.links)
-	for _, path := range strange {
-		s.options.Logger.Warn("a pin is not wgsteer's, and left alone", "pin", path)
-	}
-	return err
+	return nil
 }
 
 // converge goes in the order in which plaintext has no way out at any moment:
