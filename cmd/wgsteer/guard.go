@@ -52,6 +52,9 @@ the guard, and nothing is done. 'wgsteer teardown' removes it.`,
 			level := new(slog.LevelVar)
 			level.Set(logLevel(config.Log, env.Getenv))
 			result, err := guard(cmd.Context(), config, newLogger(env.Stderr, config.Log, level))
+			if err != nil && len(result.Devices) == 0 {
+				return err
+			}
 			// What stands is told also beside an error.
 			return errors.Join(out.print(env.Stdout, result, result.table), err)
 		},
@@ -76,7 +79,9 @@ func guard(ctx context.Context, config configuration, log *slog.Logger) (result 
 	defer func() { err = errors.Join(err, lock.release()) }()
 	status, err := dataplane.Guard(ctx, config.plane(log))
 	result.Devices, result.Unsteerable = append(result.Devices, status.Devices...), status.Unsteerable
-	result.Failing = status.Failing
+	if err == nil { // else it is the same
+		result.Failing = status.Failing
+	}
 	if bad := new(dataplane.FieldError); errors.As(err, &bad) {
 		return result, usageError{err}
 	}

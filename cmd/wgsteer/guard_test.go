@@ -90,8 +90,8 @@ func TestGuardRefuses(t *testing.T) {
 		t.Errorf("exit %d: %s", code, errs)
 	}
 	d.write(strings.Replace(d.text, "bpffs: ", "bpffs: /tmp", 1))
-	if code, _, errs := d.do("guard"); code != exitFailed || !strings.Contains(errs, "mount -t bpf bpf /sys/fs/bpf") {
-		t.Errorf("without a bpffs: exit %d: %s", code, errs)
+	if code, out, errs := d.do("guard"); code != exitFailed || out != "" || strings.Count(errs, "mount -t bpf bpf /sys/fs/bpf") != 1 {
+		t.Errorf("without a bpffs: exit %d: %s%s", code, out, errs)
 	}
 	if got := command(t, privtest.Tool(t, "ip"), "route", "show", "table", "all", "proto", "117"); got != "" {
 		t.Errorf("routes are left: %s", got)
