@@ -121,6 +121,23 @@ func judgeForeign(h hook, device string, ahead []string) []Finding {
 	}}
 }
 
+// judgePolicy judges the policy that is in force.
+func judgePolicy(strict bool) Finding {
+	if strict {
+		return Finding{Name: "policy", Level: OK, Detail: "strict is in force"}
+	}
+	return Finding{
+		Name: "policy", Level: Warn, Detail: "permissive is in force: what cannot be encrypted passes in plaintext, and is counted",
+		Mend: "set policy: strict once `wgsteer status` says that it is safe",
+	}
+}
+
+// unguarded is the Finding where a data plane has left nothing.
+var unguarded = Finding{
+	Name: "layers", Level: Warn, Detail: "none is there: what pods of this node and others send each other is in plaintext",
+	Mend: "start wgsteer, or have `wgsteer guard` put the guard up without it",
+}
+
 // judgeLayers judges what of the guard is missing.
 func judgeLayers(missing []string) Finding {
 	if len(missing) == 0 {

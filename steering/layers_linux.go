@@ -17,7 +17,7 @@ import (
 func checkLayers(o Options, net network, sel selection) []Finding {
 	missing, all := o.missingPins()
 	if all {
-		return append(checkLeftovers(o), checkOthers(o)...)
+		return slices.Concat([]Finding{unguarded}, checkLeftovers(o), checkOthers(o))
 	}
 	s, err := o.readPins()
 	if errors.Is(err, errPinGone) { // what it held is not known, and so not what belongs there
@@ -48,7 +48,7 @@ func checkLayers(o Options, net network, sel selection) []Finding {
 		}
 		missing = append(missing, lacks...)
 	}
-	return append([]Finding{judgeLayers(missing)}, checkOthers(o)...)
+	return append([]Finding{judgeLayers(missing), judgePolicy(s.strict)}, checkOthers(o)...)
 }
 
 // missingPrograms are the guards that should be attached and are not. What redirects is

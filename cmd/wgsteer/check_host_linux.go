@@ -34,6 +34,10 @@ func checkSteering(config configuration) []finding {
 		if f.Mend != "" {
 			g.Mend = []string{f.Mend}
 		}
+		if says := string(config.Plane.Policy); f.Name == "policy" && !strings.HasPrefix(f.Detail, says) {
+			g.Level, g.Detail = levelFail, f.Detail+"; the configuration says "+says
+			g.Mend = []string{"reload or start wgsteer, or have `wgsteer guard` do it without it"}
+		}
 		findings = append(findings, g)
 	}
 	return findings
