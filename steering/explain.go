@@ -21,6 +21,7 @@ type scene struct {
 	out    device // that the route leads to
 	// The devices that have programs of ours at egress and at ingress.
 	egress, ingress map[string]programs
+	ahead           []string // others' programs that are ahead of ours on the egress of out
 	ours            []ownedRoute
 	table           tableSeen
 }
@@ -65,6 +66,9 @@ func (s scene) explain(source, destination netip.Addr) Explanation {
 	}
 	if e.Verdict == bpf.VerdictEncrypt.String() {
 		e.Longer = longer(e.MTU, destination.Is6())
+	}
+	if covered && len(s.ahead) > 0 {
+		e.Notes = append(e.Notes, fmt.Sprintf("ahead of ours on the egress of %s: %s; what they redirect or accept meets none of ours there, and may leave in plaintext", s.out.name, strings.Join(s.ahead, ", ")))
 	}
 	if reason == bpf.ReasonToRemoteNode || reason == bpf.ReasonUnknownNode {
 		e.Notes = append(e.Notes, "where the CNI gives such packets the node's own address (masquerade), they are the node's traffic by the time they leave, and pass in plaintext")

@@ -62,6 +62,13 @@ func TestLead(t *testing.T) {
 				if why := s.Status().Failing; !strings.Contains(why, where+", ahead of ours again: foreigner") {
 					t.Errorf("%s: failing: %s", where, why)
 				}
+				if where == "egress of eth0" {
+					route := addRoute(t, "10.244.2.0/24", "192.0.2.2")
+					if e := explain(t, o, podAddr, peerPod); len(e.Notes) != 1 || !strings.Contains(e.Notes[0], "ahead of ours on the egress of eth0: foreigner") {
+						t.Errorf("notes: %q", e.Notes)
+					}
+					removeRoute(t, route)
+				}
 				l.Close()
 				apply(t, s, steered(index))
 				if why := s.Status().Failing; why != "" {
