@@ -66,6 +66,9 @@ when the capture was blind or lost packets.`,
   wgsteer check --wire -o json | jq '.plaintextPairs[] | {from, to, device, frames}'`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if onWire && cmd.Flags().Changed("wait") {
+				return usageError{errors.New("--wait is for peers to answer without --wire, which watches for --seconds")}
+			}
 			if onWire {
 				return runCheckWire(cmd.Context(), env, file, seconds, &out)
 			}
