@@ -17,7 +17,7 @@ import (
 func checkLayers(o Options, net network, sel selection) []Finding {
 	missing, all := o.missingPins()
 	if all {
-		return slices.Concat([]Finding{unguarded}, checkLeftovers(o), checkOthers(o))
+		return append(checkLeftovers(o), checkOthers(o)...)
 	}
 	s, err := o.readPins()
 	if errors.Is(err, errPinGone) { // what it held is not known, and so not what belongs there

@@ -56,6 +56,7 @@ func TestCheckLayers(t *testing.T) {
 			t.Fatal(err)
 		}
 		wantFinding(t, o, "leftovers", steering.Warn, "unreachable route to")
+		wantFinding(t, o, "layers", "", "")
 		if _, err := steering.Teardown(o); err != nil {
 			t.Fatal(err)
 		}
