@@ -85,7 +85,12 @@ func (a *attacher) newcomers(h hook, programs []string) bool {
 
 // overtaken says whether a newcomer is ahead of ours somewhere.
 func (a *attacher) overtaken() bool {
+	looked := map[hook]bool{}
 	for s := range a.held {
+		if looked[s.hook] {
+			continue
+		}
+		looked[s.hook] = true
 		if ahead, err := a.ahead(s.hook); err == nil && a.newcomers(s.hook, ahead) {
 			return true
 		}
