@@ -83,7 +83,14 @@ func TestCheck(t *testing.T) {
 	if code != exitFailed {
 		t.Errorf("exit %d where another policy is in force", code)
 	}
-	a.write(a.text)
+	if code, out, errs := a.do("guard"); code != exitOK {
+		t.Fatalf("guard: exit %d:\n%s%s", code, out, errs)
+	}
+	_, found = a.checkOf()
+	expect(t, found, "policy", levelWarn, "permissive is in force")
+	a.write(a.text) // strict is the default
+	_, found = a.checkOf()
+	expect(t, found, "policy", levelFail, "permissive is in force: what cannot be encrypted passes in plaintext, and is counted; the configuration says strict")
 
 	b.start()
 	defer b.stop()

@@ -30,6 +30,11 @@ func TestGuardBeforeTheNetwork(t *testing.T) {
 			t.Errorf("routes of ours: %q", got)
 		}
 	}
+	text := d.text
+	d.write(strings.Replace(text, "nodeIPs: [192.0.2.1]\n", "policy: permissive\n", 1))
+	if code, out, errs := d.do("guard"); code != exitOK || !strings.Contains(out, "warning  the policy is permissive") {
+		t.Errorf("permissive: exit %d:\n%s%s", code, out, errs)
+	}
 	if _, err := os.Lstat(filepath.Join(dir, "state-1", "private.key")); !os.IsNotExist(err) {
 		t.Errorf("the guard has made a key: %v", err)
 	}
