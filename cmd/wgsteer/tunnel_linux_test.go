@@ -188,8 +188,9 @@ func TestTunnelRefuses(t *testing.T) {
 		"wgsteer tunnel taken":    "a bridge link of that name exists",
 		"wgsteer tunnel file":     "the path exists and is no socket; remove it, or choose another interface name\n",
 		"wgsteer tunnel -f taken": "a bridge link of that name exists",
-		"setpriv --bounding-set=-net_admin --inh-caps=-net_admin wgsteer tunnel wgb": "this process lacks CAP_NET_ADMIN",
-		"mount -t tmpfs none /dev/net; wgsteer tunnel wgb":                           "load the driver with: modprobe tun",
+		"setpriv --bounding-set=-net_admin --inh-caps=-net_admin wgsteer tunnel wgb":                                                                                         "this process lacks CAP_NET_ADMIN",
+		"mount -t tmpfs -o mode=755 none /var/run/wireguard; chown 1:1 /var/run/wireguard; setpriv --bounding-set=-dac_override --inh-caps=-dac_override wgsteer tunnel wgb": "run as root, or let this user write to /var/run/wireguard\n",
+		"mount -t tmpfs none /dev/net; wgsteer tunnel wgb":                                                                                                                   "load the driver with: modprobe tun",
 	} {
 		code, out := p.try("unshare --mount sh -ec '%s'", command)
 		if code != exitFailed || strings.Count(out, want) != 1 || !strings.HasPrefix(out, "wgsteer: tunnel ") {

@@ -3,6 +3,7 @@ package tundev
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -48,6 +49,11 @@ func (t *TUN) adopt(o Options) error {
 		return fmt.Errorf("take over link %s: %w", name, err)
 	}
 	t.index, t.mtu = link.Attrs().Index, link.Attrs().MTU
+	// AwaitUp takes a TUN that cannot be written to for one that is down; this
+	// is the kernel's own default.
+	if err := unix.IoctlSetPointerInt(t.fd, unix.TUNSETSNDBUF, math.MaxInt32); err != nil {
+		return fmt.Errorf("set the send buffer of %s: %w", name, err)
+	}
 	if _, flags, err := linkOf(t.fd); err != nil || flags&unix.IFF_VNET_HDR == 0 {
 		return err
 	}

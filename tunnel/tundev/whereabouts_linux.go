@@ -56,8 +56,8 @@ func (t *TUN) goThere() error {
 		return err
 	}
 	links, err := netlink.NewHandleAt(netns.NsHandle(fd), unix.NETLINK_ROUTE)
-	if err != nil {
-		return fmt.Errorf("open netlink in the network namespace that it was moved to (this needs CAP_SYS_ADMIN): %w", err)
+	if err != nil { // it says a descriptor's number, and wraps nothing
+		return errors.New("the network namespace that it was moved to cannot be entered, so that changes of its MTU go unnoticed: CAP_SYS_ADMIN is needed")
 	}
 	t.links.Close()
 	t.links, t.home = links, now
@@ -80,9 +80,10 @@ func (t *TUN) AwaitUp(d time.Duration) (bool, error) {
 	}
 	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
 	n, err := unix.Poll(fds, int(d.Milliseconds()))
+	for errors.Is(err, unix.EINTR) {
+		n, err = unix.Poll(fds, int(d.Milliseconds()))
+	}
 	switch {
-	case errors.Is(err, unix.EINTR):
-		return false, nil
 	case err != nil:
 		return false, fmt.Errorf("wait for %s to be up: %w", t.name, err)
 	case n == 1 && fds[0].Revents&unix.POLLERR != 0:

@@ -29,11 +29,15 @@ var errServed = errors.New("another process serves it; interface names are uniqu
 // listenUAPI makes the socket: for root alone, in place of one that a dead
 // process left over. One that a living process serves is an error.
 func listenUAPI(dir, name string) (*socket, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, fmt.Errorf("make the directory of the UAPI socket: %w", err)
-	}
 	s := &socket{dir: dir, path: filepath.Join(dir, name+".sock")}
-	if err := s.locked(s.listen); err != nil {
+	err := os.MkdirAll(dir, 0o755)
+	if err == nil {
+		err = s.locked(s.listen)
+	}
+	switch {
+	case errors.Is(err, os.ErrPermission):
+		return nil, fmt.Errorf("listen on the UAPI socket %s: %w; run as root, or let this user write to %s", s.path, err, dir)
+	case err != nil:
 		return nil, fmt.Errorf("listen on the UAPI socket %s: %w", s.path, err)
 	}
 	return s, nil

@@ -197,6 +197,29 @@ func TestStandaloneNameAtOnce(t *testing.T) {
 	}
 }
 
+// A process that is about to end may still have the socket.
+func TestStandaloneWaitsForItsName(t *testing.T) {
+	if !privtest.Isolate(t) {
+		return
+	}
+	dir := t.TempDir()
+	old, err := net.Listen("unix", filepath.Join(dir, "wga.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		for { // the new one makes its link first
+			if _, err := net.InterfaceByName("wga"); err == nil {
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
+		_, _ = old.Accept() // and asks whether somebody is there
+		old.Close()
+	}()
+	newStandalone(t, userspace.Options{UAPIDir: dir})
+}
+
 func TestStandaloneWithPassedSocket(t *testing.T) {
 	if !privtest.Isolate(t) {
 		return
