@@ -15,6 +15,7 @@
 // its link: the same engine as a drop-in for wireguard-go.
 //
 // It works in the network namespace of the threads that call Run and Apply.
-// It is called by dataplane and cmd/wgsteer. It sets no address and no route, holds no key
-// longer than it takes to hand it to the engine, and logs nothing per packet.
+// It is called by dataplane and cmd/wgsteer. It sets no address and no route,
+// holds no key longer than it takes to hand it to the engine, and logs nothing
+// per packet.
 package userspace
