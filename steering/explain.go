@@ -62,7 +62,9 @@ func (s scene) explain(source, destination netip.Addr) Explanation {
 	covered := reason != bpf.ReasonNotPodTraffic
 	s.outwards(&e, from.class, to.class, covered)
 	if covered {
-		e.Layers = s.layers(destination)
+		// Permissive drops as strict does what is to be encrypted, and that alone.
+		verdict, _ := decide(bpf.HookEgress, from.class, to.class, s.strict, true)
+		e.Layers = s.layers(destination, verdict != bpf.VerdictPass)
 	}
 	if e.Verdict == bpf.VerdictEncrypt.String() {
 		e.Longer = longer(e.MTU, destination.Is6())
@@ -185,13 +187,17 @@ func (e *Explanation) settle(verdict, reason, why string) {
 	e.Verdict, e.Reason, e.Why = verdict, reason, why
 }
 
-// layers are what would catch a packet to an address, each by itself.
-func (s scene) layers(to netip.Addr) []Layer {
+// layers are what would catch a packet to an address, each by itself; drops says whether the
+// programs drop such a one.
+func (s scene) layers(to netip.Addr, drops bool) []Layer {
 	var layers []Layer
 	for _, r := range []role{roleGuard, roleBackstop} {
 		l := Layer{Name: string(r), Detail: "not on the egress of the route's device"}
 		if how := s.egress[s.out.name][r]; how != "" && s.route.Type == "unicast" {
-			l.There, l.Detail = true, how+" on the egress of "+s.out.name
+			l.There, l.Detail = drops, how+" on the egress of "+s.out.name
+			if !drops {
+				l.Detail += " only counts: the policy is permissive"
+			}
 		}
 		layers = append(layers, l)
 	}
