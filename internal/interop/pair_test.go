@@ -51,34 +51,29 @@ func newEnd(t *testing.T, h *privtest.Host, n int) end {
 // newPair connects the two; neither has a configuration.
 func newPair(t *testing.T, other implementation) *pair {
 	t.Helper()
+	p := newHalf(t)
+	other.start(t, p.theirs.Host, p.theirs.name)
+	for _, e := range []end{p.ours.end, p.theirs.end} {
+		e.Sh(t, "ip addr add %v/24 dev %s; ip addr add %v/64 dev %s nodad; ip link set %s mtu 1420", e.inner4(), e.name, e.inner6(), e.name, e.name)
+	}
+	return p
+}
+
+// newHalf lays the underlay, taps it, and starts our tunnel alone.
+func newHalf(t *testing.T) *pair {
+	t.Helper()
 	p := &pair{
 		ours:   &ours{end: newEnd(t, privtest.NewHost(t, syscall.CLONE_NEWNET), 1)},
 		theirs: &theirs{end: newEnd(t, privtest.NewHost(t, syscall.CLONE_NEWNET), 2)},
 	}
-	p.wire(t)
-	p.ours.start(t)
-	other.start(t, p.theirs.Host, p.theirs.name)
-	p.address(t)
-	return p
-}
-
-// wire lays the underlay and taps it.
-func (p *pair) wire(t *testing.T) {
-	t.Helper()
 	p.ours.Sh(t, "ip link add eth0 type veth peer name eth0 netns %d", p.theirs.PID())
 	for _, e := range []end{p.ours.end, p.theirs.end} {
 		e.Sh(t, "ip addr add %v/24 dev eth0; ip addr add %v/64 dev eth0 nodad; ip link set eth0 up", e.outer4(), e.outer6())
 		serveEcho(t, e.Host)
 	}
 	p.tap = newTap(t, p.ours.Host)
-}
-
-// address gives both tunnels' links their inner addresses.
-func (p *pair) address(t *testing.T) {
-	t.Helper()
-	for _, e := range []end{p.ours.end, p.theirs.end} {
-		e.Sh(t, "ip addr add %v/24 dev %s; ip addr add %v/64 dev %s nodad; ip link set %s mtu 1420", e.inner4(), e.name, e.inner6(), e.name, e.name)
-	}
+	p.ours.start(t)
+	return p
 }
 
 func address4(net [3]byte, n int) netip.Addr {
@@ -184,7 +179,7 @@ type theirs struct{ end }
 // apply makes the link what config says, by wg(8).
 func (o *theirs) apply(t *testing.T, c tunnel.Config) {
 	t.Helper()
-	o.Feed(t, configText(c), "wg syncconf %s /dev/stdin", o.name)
+	o.Feed(t, configText(c), "wg syncconf %s /proc/self/fd/0", o.name)
 }
 
 // configText is a configuration as wg(8) reads it.
@@ -193,9 +188,8 @@ func configText(c tunnel.Config) string {
 	fmt.Fprintf(&b, "[Interface]\nPrivateKey = %s\nListenPort = %d\n", c.PrivateKey.RevealBase64(), c.ListenPort)
 	for _, p := range c.Peers {
 		fmt.Fprintf(&b, "[Peer]\nPublicKey = %s\n", p.PublicKey)
-		if !p.PresharedKey.IsZero() {
-			fmt.Fprintf(&b, "PresharedKey = %s\n", p.PresharedKey.RevealBase64())
-		}
+		// syncconf leaves a preshared key as it is that is not named.
+		fmt.Fprintf(&b, "PresharedKey = %s\n", p.PresharedKey.RevealBase64())
 		if p.Endpoint.IsValid() {
 			fmt.Fprintf(&b, "Endpoint = %s\n", p.Endpoint)
 		}

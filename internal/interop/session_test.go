@@ -3,6 +3,7 @@ package interop_test
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/wgsteer/wgsteer/tunnel"
 	"github.com/wgsteer/wgsteer/wgkey"
@@ -44,6 +45,20 @@ func (p *pair) session(t *testing.T) {
 	until(t, "session", func() bool {
 		return !p.ours.peer(t, p.theirs.key.Public()).LastHandshake.IsZero() && !p.theirs.peer(t, p.ours.key.Public()).LastHandshake.IsZero()
 	})
+}
+
+// belated is when wireguard-go may shake hands again though it need not: it sets
+// the timer of the retry after it has sent the initiation, and where the answer
+// is there before, nobody stops it (device/send.go, SendHandshakeInitiation).
+const belated = 5 * time.Second
+
+// undisturbed fails if there was a handshake since a time that somebody asked for.
+func (p *pair) undisturbed(t *testing.T, since time.Time) {
+	t.Helper()
+	last := p.ours.peer(t, p.theirs.key.Public()).LastHandshake
+	if d := last.Sub(since); d != 0 && d < belated {
+		t.Errorf("a handshake at %v, and again %v later", since, d)
+	}
 }
 
 // TestTunnelSessions: in both roles, over both families, with and without a

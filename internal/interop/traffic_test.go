@@ -30,16 +30,8 @@ func serveEcho(t *testing.T, h *privtest.Host) {
 	if err = errors.Join(err, err2); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { datagrams.Close(); streams.Close() })
-	go func() {
-		for buf := make([]byte, 1<<16); ; {
-			n, from, err := datagrams.ReadFrom(buf)
-			if err != nil {
-				return
-			}
-			_, _ = datagrams.WriteTo(buf[:n], from)
-		}
-	}()
+	echoDatagrams(t, datagrams)
+	t.Cleanup(func() { streams.Close() })
 	go func() {
 		for {
 			c, err := streams.Accept()
@@ -51,13 +43,32 @@ func serveEcho(t *testing.T, h *privtest.Host) {
 	}()
 }
 
+// echoDatagrams answers on c until the test ends.
+func echoDatagrams(t *testing.T, c net.PacketConn) {
+	t.Cleanup(func() { c.Close() })
+	go func() {
+		for buf := make([]byte, 1<<16); ; {
+			n, from, err := c.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			_, _ = c.WriteTo(buf[:n], from)
+		}
+	}()
+}
+
 // dial connects a socket of e to the echo at an address.
 func (e end) dial(t *testing.T, network string, to netip.Addr) net.Conn {
+	t.Helper()
+	return e.dialTo(t, network, netip.AddrPortFrom(to, echoPort))
+}
+
+func (e end) dialTo(t *testing.T, network string, to netip.AddrPort) net.Conn {
 	t.Helper()
 	var c net.Conn
 	var err error
 	d := net.Dialer{Timeout: patience}
-	e.Do(func() { c, err = d.Dial(network, netip.AddrPortFrom(to, echoPort).String()) })
+	e.Do(func() { c, err = d.Dial(network, to.String()) })
 	if err != nil {
 		t.Fatal(err)
 	}

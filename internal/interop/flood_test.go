@@ -1,0 +1,126 @@
+package interop_test
+
+import (
+	"crypto/rand"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/blake2s"
+
+	"github.com/wgsteer/wgsteer/wgkey"
+)
+
+// A flood comes in bursts, more of them than either implementation queues
+// before it is under load (wireguard-go: 128, the kernel: 512), and often
+// enough: it then is for 1 s.
+const (
+	floodBurst = 1500
+	floodEvery = 300 * time.Millisecond
+)
+
+// flooder is a third party on a host's wire.
+func (e end) flooder() end { return end{Host: e.Host, n: e.n + 20} }
+
+// flood sends initiations to a target until the test ends. They are void, but
+// only a handshake's work tells: the first MAC, which needs no secret, is right.
+func flood(t *testing.T, from end, target end) {
+	t.Helper()
+	from.Sh(t, "ip addr add %v/24 dev eth0", from.outer4())
+	var c *net.UDPConn
+	var err error
+	from.Do(func() {
+		c, err = net.DialUDP("udp", &net.UDPAddr{IP: from.outer4().AsSlice()}, net.UDPAddrFromAddrPort(netip.AddrPortFrom(target.outer4(), target.port)))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	burst := make([][]byte, floodBurst)
+	for i := range burst {
+		burst[i] = voidInitiation(t, target.key.Public())
+	}
+	stop, ended := make(chan struct{}), make(chan struct{})
+	t.Cleanup(func() { close(stop); <-ended; c.Close() })
+	go func() {
+		defer close(ended)
+		for {
+			for _, b := range burst {
+				_, _ = c.Write(b) // what does not fit is lost, as anywhere
+			}
+			select {
+			case <-stop:
+				return
+			case <-time.After(floodEvery):
+			}
+		}
+	}()
+}
+
+func voidInitiation(t *testing.T, to wgkey.PublicKey) []byte {
+	t.Helper()
+	b := make([]byte, 116, 148)
+	_, _ = rand.Read(b) // it never fails
+	copy(b, []byte{initiation, 0, 0, 0})
+	key := blake2s.Sum256(append([]byte("mac1----"), to[:]...))
+	mac, err := blake2s.New128(key[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	mac.Write(b)
+	return mac.Sum(b)[:148] // with an empty mac2
+}
+
+// TestTunnelUnderLoad: an end that is flooded asks for proof of address, by
+// cookies, of initiations and of responses; the other gives it, and the tunnel
+// comes up while the flood goes on.
+func TestTunnelUnderLoad(t *testing.T) {
+	others(t, func(t *testing.T, other implementation) {
+		for ours, who := range whoDoes {
+			for _, role := range roles { // of our end
+				t.Run(who+" flooded,"+role, func(t *testing.T) {
+					p := newPair(t, other)
+					p.comeUpUnderFlood(t, ours, role)
+				})
+			}
+		}
+	})
+}
+
+// comeUpUnderFlood brings the tunnel up while one end is flooded from the
+// other's host.
+func (p *pair) comeUpUnderFlood(t *testing.T, ours bool, role string) {
+	t.Helper()
+	mine, others := p.configs(role, false, wgkey.PresharedKey{})
+	target, peer := p.ends(ours)
+	if ours {
+		p.ours.apply(t, mine)
+	} else {
+		p.theirs.apply(t, others)
+	}
+	flood(t, peer.flooder(), target)
+	cookies := func(to netip.AddrPort) func(message) bool {
+		return func(m message) bool {
+			return m.kind == cookie && m.sent == ours && (m.to == to || to.Port() == 0 && m.to.Addr() == to.Addr())
+		}
+	}
+	until(t, "cookie for the flood", func() bool {
+		return p.tap.count(cookies(netip.AddrPortFrom(peer.flooder().outer4(), 0))) > 0
+	})
+	if ours {
+		p.theirs.apply(t, others)
+	} else {
+		p.ours.apply(t, mine)
+	}
+	c := p.theirs.dial(t, "udp", p.ours.inner4())
+	until(t, "cookie for the other end", func() bool {
+		_, _ = c.Write([]byte("x")) // has theirs try, if it is the one to
+		return p.tap.count(cookies(peer.outer(false))) > 0
+	})
+	until(t, "message with the cookie's proof", func() bool {
+		return p.tap.count(func(m message) bool { return m.mac2 && m.from == peer.outer(false) }) > 0
+	})
+	p.session(t)
+	p.ours.ping(t, p.theirs.inner4())
+	p.theirs.ping(t, p.ours.inner4())
+}
