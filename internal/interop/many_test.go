@@ -28,7 +28,7 @@ type member struct {
 // once, and carries packets to and from each; the first of them has 1,000 as well.
 func TestTunnelManyPeers(t *testing.T) {
 	others(t, func(t *testing.T, other implementation) {
-		p := newHalf(t)
+		p := newHalf(t, syscall.CLONE_NEWNET)
 		members := p.members(t, other, min(other.links, manyPeers))
 		mine := tunnel.Config{PrivateKey: p.ours.key, ListenPort: p.ours.port, MTU: 1420}
 		for _, m := range members {

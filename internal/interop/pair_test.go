@@ -51,7 +51,13 @@ func newEnd(t *testing.T, h *privtest.Host, n int) end {
 // newPair connects the two; neither has a configuration.
 func newPair(t *testing.T, other implementation) *pair {
 	t.Helper()
-	p := newHalf(t)
+	return newPairAt(t, syscall.CLONE_NEWNET, other)
+}
+
+// newPairAt makes our host as privtest.NewHost does with flags.
+func newPairAt(t *testing.T, flags int, other implementation) *pair {
+	t.Helper()
+	p := newHalf(t, flags)
 	other.start(t, p.theirs.Host, p.theirs.name)
 	for _, e := range []end{p.ours.end, p.theirs.end} {
 		e.Sh(t, "ip addr add %v/24 dev %s; ip addr add %v/64 dev %s nodad; ip link set %s mtu 1420", e.inner4(), e.name, e.inner6(), e.name, e.name)
@@ -60,10 +66,10 @@ func newPair(t *testing.T, other implementation) *pair {
 }
 
 // newHalf lays the underlay, taps it, and starts our tunnel alone.
-func newHalf(t *testing.T) *pair {
+func newHalf(t *testing.T, flags int) *pair {
 	t.Helper()
 	p := &pair{
-		ours:   &ours{end: newEnd(t, privtest.NewHost(t, syscall.CLONE_NEWNET), 1)},
+		ours:   &ours{end: newEnd(t, privtest.NewHost(t, flags), 1)},
 		theirs: &theirs{end: newEnd(t, privtest.NewHost(t, syscall.CLONE_NEWNET), 2)},
 	}
 	p.ours.Sh(t, "ip link add eth0 type veth peer name eth0 netns %d", p.theirs.PID())
