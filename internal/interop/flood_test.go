@@ -7,8 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/crypto/blake2s"
-
 	"github.com/wgsteer/wgsteer/wgkey"
 )
 
@@ -59,16 +57,14 @@ func flood(t *testing.T, from end, target end) {
 
 func voidInitiation(t *testing.T, to wgkey.PublicKey) []byte {
 	t.Helper()
-	b := make([]byte, 116, 148)
+	b := make([]byte, 116)
 	_, _ = rand.Read(b) // it never fails
 	copy(b, []byte{initiation, 0, 0, 0})
-	key := blake2s.Sum256(append([]byte("mac1----"), to[:]...))
-	mac, err := blake2s.New128(key[:])
+	m, err := withMACs(b, to[:])
 	if err != nil {
 		t.Fatal(err)
 	}
-	mac.Write(b)
-	return mac.Sum(b)[:148] // with an empty mac2
+	return m
 }
 
 // TestTunnelUnderLoad: an end that is flooded asks for proof of address, by
