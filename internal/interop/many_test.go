@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -71,6 +72,9 @@ func (p *pair) members(t *testing.T, other implementation, n int) []member {
 	// All routes to our end but the first would be the wrong way in.
 	p.theirs.Sh(t, "for f in all default; do echo 0 > /proc/sys/net/ipv4/conf/$f/rp_filter; done")
 	var members []member
+	var names []string
+	// One process for all: a thousand of them take minutes where a machine is emulated.
+	var addresses, configurations strings.Builder
 	for i := range n {
 		m := member{newEnd(t, p.theirs.Host, 2), netip.AddrFrom4([4]byte{10, 10, byte(i / 250), byte(i%250 + 1)})}
 		m.port = uint16(20_000 + i)
@@ -80,11 +84,15 @@ func (p *pair) members(t *testing.T, other implementation, n int) []member {
 		if i == 0 {
 			c.Peers = append(c.Peers, strangers(t, manyPeers-1)...)
 		}
-		other.start(t, m.Host, m.name)
-		m.Feed(t, configText(c), "wg setconf %s /proc/self/fd/0; ip addr add %v/32 dev %s; ip route add %v/32 dev %s metric %d",
-			m.name, m.addr, m.name, p.ours.inner4(), m.name, i+1)
+		fmt.Fprintf(&addresses, "addr add %v/32 dev %s\nroute add %v/32 dev %s metric %d\n", m.addr, m.name, p.ours.inner4(), m.name, i+1)
+		fmt.Fprintf(&configurations, "wg setconf %s /proc/self/fd/0 <<'END'\n%sEND\n", m.name, configText(c))
+		names, members = append(names, m.name), append(members, m)
+	}
+	other.start(t, p.theirs.Host, names...)
+	p.theirs.Feed(t, configurations.String(), "exec sh -e")
+	p.theirs.Feed(t, addresses.String(), "ip -batch -")
+	for _, m := range members {
 		m.answer(t)
-		members = append(members, m)
 	}
 	return members
 }

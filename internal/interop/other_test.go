@@ -22,8 +22,8 @@ type implementation struct {
 	// links is how many of it one machine bears.
 	links   int
 	version func(t *testing.T) string
-	// start makes a link, which stays until the test ends.
-	start func(t *testing.T, h *privtest.Host, name string)
+	// start makes links, which stay until the test ends.
+	start func(t *testing.T, h *privtest.Host, names ...string)
 	// missing is why it cannot be had here, or nil.
 	missing func(h *privtest.Host) error
 }
@@ -64,8 +64,15 @@ func versionOfGo(t *testing.T) string {
 	return first + " (" + wireguardGoVersion + ")"
 }
 
-// startGo starts the stock binary and waits for the sockets of wg(8).
-func startGo(t *testing.T, h *privtest.Host, name string) {
+func startGo(t *testing.T, h *privtest.Host, names ...string) {
+	t.Helper()
+	for _, n := range names {
+		startOneGo(t, h, n)
+	}
+}
+
+// startOneGo starts the stock binary and waits for its socket for wg(8).
+func startOneGo(t *testing.T, h *privtest.Host, name string) {
 	t.Helper()
 	var log strings.Builder
 	cmd := exec.Command(wireguardGo, "--foreground", name)
@@ -103,10 +110,14 @@ func versionOfKernel(t *testing.T) string {
 	return fmt.Sprintf("kernel module wireguard %s, Linux %s", version, strings.TrimSpace(string(release)))
 }
 
-// startKernel makes a link that goes with its namespace.
-func startKernel(t *testing.T, h *privtest.Host, name string) {
+// startKernel makes links that go with their namespace.
+func startKernel(t *testing.T, h *privtest.Host, names ...string) {
 	t.Helper()
-	h.Sh(t, "ip link add %s type wireguard; ip link set %s up", name, name)
+	var batch strings.Builder
+	for _, n := range names {
+		fmt.Fprintf(&batch, "link add %s type wireguard\nlink set %s up\n", n, n)
+	}
+	h.Feed(t, batch.String(), "ip -batch -")
 }
 
 // missingKernel tries.
