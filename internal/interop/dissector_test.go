@@ -233,7 +233,7 @@ func TestDissected(t *testing.T) {
 		sent = append(sent, payload)
 	}
 	p.carry(t)
-	flood(t, p.theirs.flooder(), p.ours.end)
+	flood(t, p.theirs.flooder(), p.ours.outer(false), p.ours.key.Public())
 	until(t, "cookie", func() bool { return p.tap.count(ofKind(cookie, true)) > 0 })
 	drawn.mu.Lock()
 	keys := drawn.keys

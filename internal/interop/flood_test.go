@@ -2,6 +2,7 @@ package interop_test
 
 import (
 	"crypto/rand"
+	"fmt"
 	"net"
 	"net/netip"
 	"testing"
@@ -19,24 +20,26 @@ const (
 )
 
 // flooder is a third party on a host's wire.
-func (e end) flooder() end { return end{Host: e.Host, n: e.n + 20} }
+func (e end) flooder() end { return end{Host: e.Host, n: e.n + 20, port: 4711} }
 
 // flood sends initiations to a target until the test ends. They are void, but
 // only a handshake's work tells: the first MAC, which needs no secret, is right.
-func flood(t *testing.T, from end, target end) {
+func flood(t *testing.T, from end, target netip.AddrPort, key wgkey.PublicKey) {
 	t.Helper()
-	from.Sh(t, "ip addr add %v/24 dev eth0", from.outer4())
+	// Deprecated, so that nobody else on that host takes it for a source.
+	from.Sh(t, "ip addr add %v/24 dev eth0; ip addr add %v/64 dev eth0 nodad preferred_lft 0", from.outer4(), from.outer6())
+	source := from.outer(target.Addr().Is6())
 	var c *net.UDPConn
 	var err error
 	from.Do(func() {
-		c, err = net.DialUDP("udp", &net.UDPAddr{IP: from.outer4().AsSlice()}, net.UDPAddrFromAddrPort(netip.AddrPortFrom(target.outer4(), target.port)))
+		c, err = net.DialUDP("udp", net.UDPAddrFromAddrPort(source), net.UDPAddrFromAddrPort(target))
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	burst := make([][]byte, floodBurst)
 	for i := range burst {
-		burst[i] = voidInitiation(t, target.key.Public())
+		burst[i] = voidInitiation(t, key)
 	}
 	stop, ended := make(chan struct{}), make(chan struct{})
 	t.Cleanup(func() { close(stop); <-ended; c.Close() })
@@ -72,37 +75,37 @@ func voidInitiation(t *testing.T, to wgkey.PublicKey) []byte {
 // comes up while the flood goes on.
 func TestTunnelUnderLoad(t *testing.T) {
 	others(t, func(t *testing.T, other implementation) {
-		for ours, who := range whoDoes {
-			for _, role := range roles { // of our end
-				t.Run(who+" flooded,"+role, func(t *testing.T) {
-					p := newPair(t, other)
-					p.comeUpUnderFlood(t, ours, role)
-				})
-			}
+		for _, c := range []struct {
+			ours bool
+			role string // of our end
+			v6   bool
+		}{
+			{true, "initiator", false}, {true, "responder", false}, {true, "responder", true},
+			{false, "initiator", false}, {false, "responder", false}, {false, "initiator", true},
+		} {
+			t.Run(fmt.Sprintf("%s flooded,%s,v6=%v", whoDoes[c.ours], c.role, c.v6), func(t *testing.T) {
+				newPair(t, other).comeUpUnderFlood(t, c.ours, c.role, c.v6)
+			})
 		}
 	})
 }
 
 // comeUpUnderFlood brings the tunnel up while one end is flooded from the
 // other's host.
-func (p *pair) comeUpUnderFlood(t *testing.T, ours bool, role string) {
+func (p *pair) comeUpUnderFlood(t *testing.T, ours bool, role string, v6 bool) {
 	t.Helper()
-	mine, others := p.configs(role, false, wgkey.PresharedKey{})
+	mine, others := p.configs(role, v6, wgkey.PresharedKey{})
 	target, peer := p.ends(ours)
 	if ours {
 		p.ours.apply(t, mine)
 	} else {
 		p.theirs.apply(t, others)
 	}
-	flood(t, peer.flooder(), target)
-	cookies := func(to netip.AddrPort) func(message) bool {
-		return func(m message) bool {
-			return m.kind == cookie && m.sent == ours && (m.to == to || to.Port() == 0 && m.to.Addr() == to.Addr())
-		}
+	flood(t, peer.flooder(), target.outer(v6), target.key.Public())
+	cookiesTo := func(to netip.AddrPort) int {
+		return p.tap.count(func(m message) bool { return m.kind == cookie && m.sent == ours && m.to == to })
 	}
-	until(t, "cookie for the flood", func() bool {
-		return p.tap.count(cookies(netip.AddrPortFrom(peer.flooder().outer4(), 0))) > 0
-	})
+	until(t, "cookie for the flood", func() bool { return cookiesTo(peer.flooder().outer(v6)) > 0 })
 	if ours {
 		p.theirs.apply(t, others)
 	} else {
@@ -111,10 +114,10 @@ func (p *pair) comeUpUnderFlood(t *testing.T, ours bool, role string) {
 	c := p.theirs.dial(t, "udp", p.ours.inner4())
 	until(t, "cookie for the other end", func() bool {
 		_, _ = c.Write([]byte("x")) // has theirs try, if it is the one to
-		return p.tap.count(cookies(peer.outer(false))) > 0
+		return cookiesTo(peer.outer(v6)) > 0
 	})
 	until(t, "message with the cookie's proof", func() bool {
-		return p.tap.count(func(m message) bool { return m.mac2 && m.from == peer.outer(false) }) > 0
+		return p.tap.count(func(m message) bool { return m.mac2 && m.from == peer.outer(v6) }) > 0
 	})
 	p.session(t)
 	p.ours.ping(t, p.theirs.inner4())

@@ -26,6 +26,7 @@ func keepalives(ours bool) func(message) bool {
 // TestTunnelPersistentKeepalive: an end that is told to sends keepalives in
 // silence, and the other counts them.
 func TestTunnelPersistentKeepalive(t *testing.T) {
+	t.Parallel()
 	others(t, func(t *testing.T, other implementation) {
 		for ours, who := range whoDoes {
 			t.Run(who, func(t *testing.T) {
@@ -61,6 +62,7 @@ const passiveAfter = 10 * time.Second
 // TestTunnelPassiveKeepalive: who hears data and has none to send says so, 10 s
 // later.
 func TestTunnelPassiveKeepalive(t *testing.T) {
+	t.Parallel()
 	others(t, func(t *testing.T, other implementation) {
 		for ours, who := range whoDoes {
 			t.Run(who, func(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 // TestTunnelNewKey: an end gets another key, the other learns it, and they shake
 // hands under it; the old one is gone.
 func TestTunnelNewKey(t *testing.T) {
+	t.Parallel()
 	others(t, func(t *testing.T, other implementation) {
 		for ours, who := range whoDoes {
 			t.Run(who, func(t *testing.T) {
@@ -43,6 +44,7 @@ func TestTunnelNewKey(t *testing.T) {
 // TestTunnelNewPresharedKey: the session goes on, and the next handshake is made
 // with the new one.
 func TestTunnelNewPresharedKey(t *testing.T) {
+	t.Parallel()
 	others(t, func(t *testing.T, other implementation) {
 		for _, psk := range map[string]wgkey.PresharedKey{"another": newPresharedKey(t), "none": {}} {
 			t.Run(map[bool]string{true: "none", false: "another"}[psk.IsZero()], func(t *testing.T) {

@@ -17,6 +17,10 @@ import (
 // missing. Empty is all that there are.
 var only = os.Getenv("WGSTEER_INTEROP")
 
+// builtAt is the variable that tells the processes of isolated tests where
+// wireguard-go is.
+const builtAt = "WGSTEER_INTEROP_WIREGUARD_GO"
+
 // wireguardGo is the path of the built binary, and its version.
 var wireguardGo, wireguardGoVersion string
 
@@ -35,17 +39,20 @@ func buildAndRun(m *testing.M) int {
 	if only == kernelName {
 		return m.Run() // where there is no Go
 	}
-	dir, err := os.MkdirTemp("", "wgsteer-interop-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	wireguardGo = filepath.Join(dir, "wireguard-go")
-	// The module and version that go.mod names, its own main package, no change.
-	if out, err := exec.Command("go", "build", "-o", wireguardGo, "golang.zx2c4.com/wireguard").CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "build wireguard-go: %v\n%s", err, out)
-		return 1
+	if wireguardGo = os.Getenv(builtAt); wireguardGo == "" {
+		dir, err := os.MkdirTemp("", "wgsteer-interop-")
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer os.RemoveAll(dir)
+		wireguardGo = filepath.Join(dir, "wireguard-go")
+		os.Setenv(builtAt, wireguardGo)
+		// The module and version that go.mod names, its own main package, no change.
+		if out, err := exec.Command("go", "build", "-o", wireguardGo, "golang.zx2c4.com/wireguard").CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "build wireguard-go: %v\n%s", err, out)
+			return 1
+		}
 	}
 	info, err := buildinfo.ReadFile(wireguardGo)
 	if err != nil {

@@ -99,11 +99,33 @@ func (p *pair) inRole(t *testing.T, role string, v6 bool) {
 	}
 }
 
+// TestTunnelHandshakesCross: where both ends begin at once, there is a session in
+// the end.
+func TestTunnelHandshakesCross(t *testing.T) {
+	t.Parallel()
+	others(t, func(t *testing.T, other implementation) {
+		p := newPair(t, other)
+		mine, _ := p.configs("initiator", true, wgkey.PresharedKey{})
+		_, others := p.configs("responder", true, wgkey.PresharedKey{})
+		others.Peers[0].PersistentKeepalive = time.Hour // it shakes hands at once
+		p.theirs.apply(t, others)
+		p.ours.apply(t, mine)
+		p.session(t)
+		p.ours.ping(t, p.theirs.inner4())
+		p.theirs.ping(t, p.ours.inner6())
+		if p.tap.count(ofKind(initiation, true)) == 0 || p.tap.count(ofKind(initiation, false)) == 0 {
+			t.Error("one end alone sent initiations")
+		}
+	})
+}
+
 // TestTunnelRefusesWrongPresharedKey: with different ones there is no session.
 func TestTunnelRefusesWrongPresharedKey(t *testing.T) {
+	t.Parallel()
 	others(t, func(t *testing.T, other implementation) {
 		for _, role := range roles {
 			t.Run(role, func(t *testing.T) {
+				t.Parallel()
 				p := newPair(t, other)
 				mine, others := p.configs(role, false, newPresharedKey(t))
 				others.Peers[0].PresharedKey = newPresharedKey(t)
