@@ -1,13 +1,10 @@
 package interop_test
 
 import (
-	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"fmt"
 	"net/netip"
-	"runtime"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -15,7 +12,6 @@ import (
 
 	"github.com/wgsteer/wgsteer/internal/privtest"
 	"github.com/wgsteer/wgsteer/tunnel"
-	"github.com/wgsteer/wgsteer/tunnel/userspace"
 	"github.com/wgsteer/wgsteer/wgkey"
 )
 
@@ -109,117 +105,27 @@ func (e end) config(o end) tunnel.Config {
 	}}}
 }
 
-// ours is our tunnel, in this process.
-type ours struct {
-	end
-	*userspace.Tunnel
+// ends are ours and the other, by who does something.
+func (p *pair) ends(ours bool) (one, other end) {
+	if ours {
+		return p.ours.end, p.theirs.end
+	}
+	return p.theirs.end, p.ours.end
 }
 
-// start runs the tunnel in the host's namespace until the test ends.
-func (o *ours) start(t *testing.T) {
-	t.Helper()
-	var err error
-	if o.Tunnel, err = userspace.New(userspace.Options{Interface: o.name}); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background()) // longer than t.Context
-	ended := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // and never unlock
-		if err := o.Enter(); err != nil {
-			ended <- err
-			return
-		}
-		ended <- o.Run(ctx)
-	}()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Errorf("our tunnel: %v", err)
+var whoDoes = map[bool]string{true: "ours", false: "theirs"}
+
+// eitherEnd runs f as a subtest for each implementation and for each end that
+// does something, side by side.
+func eitherEnd(t *testing.T, f func(t *testing.T, p *pair, ours bool)) {
+	others(t, func(t *testing.T, other implementation) {
+		for ours, who := range whoDoes {
+			t.Run(who, func(t *testing.T) {
+				t.Parallel()
+				f(t, newPair(t, other), ours)
+			})
 		}
 	})
-	select {
-	case <-o.Ready():
-	case err := <-ended:
-		ended <- err
-		t.Fatalf("our tunnel ended at once: %v", err)
-	case <-time.After(patience):
-		t.Fatal("our tunnel is not ready")
-	}
-}
-
-// apply applies on the host's thread: the first time opens sockets.
-func (o *ours) apply(t *testing.T, c tunnel.Config) {
-	t.Helper()
-	var err error
-	o.Do(func() { err = o.Apply(context.Background(), c) })
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func (o *ours) stats(t *testing.T) tunnel.Stats {
-	t.Helper()
-	s, err := o.Stats()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
-// peer is what our tunnel knows of one.
-func (o *ours) peer(t *testing.T, key wgkey.PublicKey) tunnel.PeerStats {
-	t.Helper()
-	for _, p := range o.stats(t).Peers {
-		if p.PublicKey == key {
-			return p
-		}
-	}
-	t.Fatalf("our tunnel has no peer %s", key)
-	return tunnel.PeerStats{}
-}
-
-// theirs is the other implementation's link.
-type theirs struct{ end }
-
-// apply makes the link what config says, by wg(8).
-func (o *theirs) apply(t *testing.T, c tunnel.Config) {
-	t.Helper()
-	o.Feed(t, configText(c), "wg syncconf %s /proc/self/fd/0", o.name)
-}
-
-// configText is a configuration as wg(8) reads it.
-func configText(c tunnel.Config) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "[Interface]\nPrivateKey = %s\nListenPort = %d\n", c.PrivateKey.RevealBase64(), c.ListenPort)
-	for _, p := range c.Peers {
-		fmt.Fprintf(&b, "[Peer]\nPublicKey = %s\n", p.PublicKey)
-		// syncconf leaves a preshared key as it is that is not named.
-		fmt.Fprintf(&b, "PresharedKey = %s\n", p.PresharedKey.RevealBase64())
-		if p.Endpoint.IsValid() {
-			fmt.Fprintf(&b, "Endpoint = %s\n", p.Endpoint)
-		}
-		if p.PersistentKeepalive != 0 {
-			fmt.Fprintf(&b, "PersistentKeepalive = %d\n", p.PersistentKeepalive/time.Second)
-		}
-		for _, ip := range p.AllowedIPs {
-			fmt.Fprintf(&b, "AllowedIPs = %s\n", ip)
-		}
-	}
-	return b.String()
-}
-
-// peer is what the link knows of one.
-func (o *theirs) peer(t *testing.T, key wgkey.PublicKey) tunnel.PeerStats {
-	t.Helper()
-	_, peers := dump(t, o.end)
-	for _, p := range peers {
-		if p.key == key.String() {
-			return p.stats(t)
-		}
-	}
-	t.Fatalf("the other end has no peer %s", key)
-	return tunnel.PeerStats{}
 }
 
 func newKey(t *testing.T) wgkey.PrivateKey {

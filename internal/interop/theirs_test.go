@@ -1,6 +1,7 @@
 package interop_test
 
 import (
+	"fmt"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -10,6 +11,49 @@ import (
 	"github.com/wgsteer/wgsteer/tunnel"
 	"github.com/wgsteer/wgsteer/wgkey"
 )
+
+// theirs is the other implementation's link.
+type theirs struct{ end }
+
+// apply makes the link what config says, by wg(8).
+func (o *theirs) apply(t *testing.T, c tunnel.Config) {
+	t.Helper()
+	o.Feed(t, configText(c), "wg syncconf %s /proc/self/fd/0", o.name)
+}
+
+// configText is a configuration as wg(8) reads it.
+func configText(c tunnel.Config) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "[Interface]\nPrivateKey = %s\nListenPort = %d\n", c.PrivateKey.RevealBase64(), c.ListenPort)
+	for _, p := range c.Peers {
+		fmt.Fprintf(&b, "[Peer]\nPublicKey = %s\n", p.PublicKey)
+		// syncconf leaves a preshared key as it is that is not named.
+		fmt.Fprintf(&b, "PresharedKey = %s\n", p.PresharedKey.RevealBase64())
+		if p.Endpoint.IsValid() {
+			fmt.Fprintf(&b, "Endpoint = %s\n", p.Endpoint)
+		}
+		if p.PersistentKeepalive != 0 {
+			fmt.Fprintf(&b, "PersistentKeepalive = %d\n", p.PersistentKeepalive/time.Second)
+		}
+		for _, ip := range p.AllowedIPs {
+			fmt.Fprintf(&b, "AllowedIPs = %s\n", ip)
+		}
+	}
+	return b.String()
+}
+
+// peer is what the link knows of one.
+func (o *theirs) peer(t *testing.T, key wgkey.PublicKey) tunnel.PeerStats {
+	t.Helper()
+	_, peers := dump(t, o.end)
+	for _, p := range peers {
+		if p.key == key.String() {
+			return p.stats(t)
+		}
+	}
+	t.Fatalf("the other end has no peer %s", key)
+	return tunnel.PeerStats{}
+}
 
 // dumped are the lines of `wg show NAME dump`, as wg(8) describes them.
 type dumpedLink struct{ privateKey, publicKey, port, mark string }
