@@ -18,6 +18,7 @@ const (
 // packet is lost over it.
 func TestLongTunnelRekey(t *testing.T) {
 	privtest.Long(t)
+	t.Parallel()
 	others(t, func(t *testing.T, other implementation) {
 		for _, role := range roles {
 			t.Run(role, func(t *testing.T) {

@@ -8,8 +8,8 @@ import (
 	"github.com/wgsteer/wgsteer/internal/vmtest"
 )
 
-// shown is which case passed, and against what.
-var shown = regexp.MustCompile(`(?m)^ *(--- PASS: .*|\S+: other end: .*)$`)
+// shown is which case passed, against what, and in which time.
+var shown = regexp.MustCompile(`(?m)^ *(--- PASS: .*|\S+: (other end:|\d+ peers|\d+ echoes).*)$`)
 
 // TestInterop runs the cases of our tunnel against the kernel's module, which
 // here may not be missing.
