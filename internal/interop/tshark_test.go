@@ -38,7 +38,7 @@ const markPort = 51999
 func recording(t *testing.T, e end) (stop func() string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "wire.pcap")
-	cmd := exec.Command(privtest.Tool(t, "tcpdump"), "-i", "eth0", "-U", "--immediate-mode", "-B", "65536", "-w", path, "udp")
+	cmd := exec.Command(privtest.Tool(t, "tcpdump"), "-i", "eth0", "-U", "--immediate-mode", "-s", "2048", "-B", "65536", "-w", path, "udp")
 	log, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
