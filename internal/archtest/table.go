@@ -34,16 +34,17 @@ var table = []rule{
 	{"internal/privtest", nil},
 	{"internal/archtest", nil},
 	{"internal/e2e", nil},
+	{"internal/interop", nil},
 }
 
 // leaf is what every package may import.
 const leaf = "wgkey"
 
 // forTests are packages that tests alone may import.
-var forTests = []string{"internal/privtest", "internal/archtest", "internal/e2e"}
+var forTests = []string{"internal/privtest", "internal/archtest", "internal/e2e", "internal/interop"}
 
 // forNobody are packages that not even tests of others import.
-var forNobody = []string{"cmd/...", "bench/...", "internal/archtest", "internal/e2e"}
+var forNobody = []string{"cmd/...", "bench/...", "internal/archtest", "internal/e2e", "internal/interop"}
 
 // owners says which packages of this module alone may import what is below a
 // path of another module; the longest matching path counts. Test code is free.

@@ -18,7 +18,7 @@ import (
 
 // standalone is such a tunnel, in the process's own network namespace.
 type standalone struct {
-	*host
+	*privtest.Host
 	*userspace.Tunnel
 	socket string
 	cancel context.CancelFunc
@@ -27,7 +27,7 @@ type standalone struct {
 
 func newStandalone(t *testing.T, o userspace.Options) *standalone {
 	t.Helper()
-	s := &standalone{host: newHost(t, 0), ended: make(chan error, 1)}
+	s := &standalone{Host: privtest.NewHost(t, 0), ended: make(chan error, 1)}
 	if o.UAPIDir == "" {
 		o.UAPIDir = t.TempDir()
 	}
@@ -79,7 +79,7 @@ func (s *standalone) listens(t *testing.T, port uint16) {
 	t.Helper()
 	is := ""
 	want := func() bool {
-		is = s.sh(t, "ss -Hulnp")
+		is = s.Sh(t, "ss -Hulnp")
 		return strings.Contains(is, fmt.Sprintf(":%d ", port)) || port == 0 && is == ""
 	}
 	until(t, fmt.Sprintf("UDP port %d", port), want)
@@ -124,9 +124,9 @@ func TestStandaloneFollowsTheLink(t *testing.T) {
 	}
 	s.listens(t, 0)
 	for range 2 {
-		s.sh(t, "ip link set wga up")
+		s.Sh(t, "ip link set wga up")
 		s.listens(t, 51001)
-		s.sh(t, "ip link set wga down")
+		s.Sh(t, "ip link set wga down")
 		s.listens(t, 0)
 	}
 	s.cancel()
@@ -145,7 +145,7 @@ func TestStandalonePortIsTaken(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.uapi(t, "set=1\nlisten_port=51001")
-	s.sh(t, "ip link set wga up")
+	s.Sh(t, "ip link set wga up")
 	time.Sleep(600 * time.Millisecond) // for it to try, and again
 	taken.Close()
 	s.listens(t, 51001)
@@ -177,7 +177,7 @@ func TestStandaloneEnds(t *testing.T) {
 	dir := t.TempDir()
 	for _, how := range []string{"ip link delete wga", "rm " + filepath.Join(dir, "wga.sock")} {
 		s := newStandalone(t, userspace.Options{UAPIDir: dir})
-		s.sh(t, "ip link set wga up; %s", how)
+		s.Sh(t, "ip link set wga up; %s", how)
 		s.end(t)
 	}
 }
@@ -191,9 +191,9 @@ func TestStandaloneNameAtOnce(t *testing.T) {
 	for range 10 {
 		s := newStandalone(t, userspace.Options{UAPIDir: dir})
 		s.uapi(t, "set=1\nlisten_port=51001")
-		s.sh(t, "ip link set wga up")
+		s.Sh(t, "ip link set wga up")
 		s.listens(t, 51001)
-		s.sh(t, "ip link delete wga")
+		s.Sh(t, "ip link delete wga")
 	}
 }
 
