@@ -38,7 +38,7 @@ func TestSizes(t *testing.T) {
 	built := build(t, []string{"internal/e2e"})
 	for _, kernel := range kernels {
 		t.Run(kernel.pkg, func(t *testing.T) {
-			clusters(t, built, kernel.pkg, []selection{{"internal/e2e", "^TestLongSizes$/^ipip "}})
+			clusters(t, built, kernel.pkg, []selection{{"internal/e2e", "^TestLongSizes$/^ipip " + kernel.sizes + "$"}})
 		})
 	}
 }

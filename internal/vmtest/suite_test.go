@@ -34,16 +34,20 @@ var kernels = []struct {
 	// clusters are the tests of internal/e2e that are run: each kind of network where
 	// pods are steered by clsact, else what the usual machine's kernel has no devices for.
 	clusters string
+	// sizes are the underlays' MTUs over which long streams and datagrams of every size go.
+	sizes string
 }{
 	{
 		"linux-image-cloud-amd64",
 		regexp.MustCompile(`^Test(TaggedUplink|TaggedPacketInTunnel|OnDevices|TooLongOnDevices|OtherMechanism|ReadGSO)\b`),
-		"^TestNetworks$/^(bridge|routes|vxlan|ipip|default-route|plugin-ptp-masq)$|^TestUplinks$|^Test(Services|NetworkPolicy)$/^ipip$",
+		"^TestNetworks$/^(bridge|routes|vxlan|ipip|default-route|plugin-ptp-masq)$|^TestUplinks$|^Test(Services|NetworkPolicy)$/^ipip$|^TestLongLeakMatrixByClsact$/^(filter|clsact) ",
+		"1500",
 	},
 	{
 		"linux-image-6.12-cloud-amd64",
 		nil,
 		"^Test(Networks|Services|NetworkPolicy)$/^ipip$|^TestUplinks$/^(bond|vlan)",
+		"(1400|1500|9000)",
 	},
 }
 
