@@ -40,6 +40,7 @@ What keeps plaintext from leaving stays in the kernel when the daemon ends:
 			if err != nil {
 				return err
 			}
+			oneMoreProcessor(env)
 			return untilSignalled(cmd.Context(), env, d.log, d.run)
 		},
 	}

@@ -27,6 +27,8 @@ type cluster struct {
 	t       *testing.T
 	binary  string
 	daemons map[string]*netlab.Cmd
+
+	nodeCIDRs []netip.Prefix // of the configuration
 }
 
 // up brings up a cluster of daemons that look for data races.
@@ -62,6 +64,18 @@ func bare(t *testing.T, binary string, options netlab.Options) *cluster {
 	c := &cluster{Lab: lab, t: t, binary: binary, daemons: map[string]*netlab.Cmd{}}
 	t.Cleanup(c.down)
 	return c
+}
+
+// knowNodes has the configuration say which addresses are nodes'.
+func (c *cluster) knowNodes() {
+	c.t.Helper()
+	for _, ip := range c.Nodes[0].IPs {
+		p, err := ip.Prefix(ip.BitLen() - 8)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		c.nodeCIDRs = append(c.nodeCIDRs, p)
+	}
 }
 
 // startAll starts a daemon on each node, and waits until all have sessions with all.
@@ -132,12 +146,13 @@ interface: %s
 listenPort: %d
 clusterCIDRs: [%s]
 podCIDRs: [%s]
+nodeCIDRs: [%s]
 stateDir: %s
 runDir: %s
 bpffs: %s
 source: {directory: %s}
 metrics: ""
-`, n.Name, n.Interface, port, quoted(c.ClusterCIDRs), quoted(n.PodCIDRs), n.StateDir, n.RunDir, n.BPFFS, c.Records)
+`, n.Name, n.Interface, port, quoted(c.ClusterCIDRs), quoted(n.PodCIDRs), quoted(c.nodeCIDRs), n.StateDir, n.RunDir, n.BPFFS, c.Records)
 	if err := os.WriteFile(c.config(n), []byte(text), 0o600); err != nil {
 		c.t.Fatal(err)
 	}

@@ -31,9 +31,6 @@ type row struct {
 	mending string
 	// repaired is what the daemon puts back, as Status then tells.
 	repaired string
-	// stranger rows have no record of the other node: its own address is not known
-	// for a node's then, and pods' packets to it are the world's.
-	stranger bool
 	// astray rows have pods' packets go where nobody is, also without wgsteer.
 	astray bool
 	// degraded is how the reason of node-a begins, where one stays.
@@ -79,6 +76,7 @@ func (r row) run(t *testing.T, p pace, by mechanism) result {
 		return done
 	}
 	s := newScene(t, p, by)
+	s.knowNodes()
 	if !r.late {
 		s.startAll()
 		s.load = startLoad(t, s.cluster, p)
@@ -98,7 +96,7 @@ func (r row) run(t *testing.T, p pace, by mechanism) result {
 	s.load.stop()
 	wire := s.end()
 	done.pods, done.podNode, done.wireguard = wire.PlaintextPod.Frames, wire.PlaintextPodNode.Frames, wire.WireGuard.Frames
-	switch plaintext := done.pods > 0 || done.podNode > 0 && !r.stranger; {
+	switch plaintext := done.pods > 0 || done.podNode > 0; {
 	case plaintext && !r.gap:
 		t.Errorf("plaintext on the wire: %+v", wire)
 	case !plaintext && r.gap && r.dead:

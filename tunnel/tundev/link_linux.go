@@ -34,13 +34,16 @@ func (t *TUN) Link() (tunnel.Link, error) {
 	if err != nil {
 		return tunnel.Link{}, err
 	}
-	return tunnel.Link{Name: link.Attrs().Name, Index: t.index, MTU: link.Attrs().MTU}, nil
+	return tunnel.Link{Name: link.Attrs().Name, Index: link.Attrs().Index, MTU: link.Attrs().MTU}, nil
 }
 
 // link is called with the lock held.
 func (t *TUN) link() (netlink.Link, error) {
 	if t.closed {
 		return nil, errClosed(t.name)
+	}
+	if t.movable {
+		return t.linkAnywhere()
 	}
 	link, err := t.links.LinkByIndex(t.index)
 	switch {
@@ -111,9 +114,9 @@ func (t *TUN) noteMTU(mtu int) {
 	}
 }
 
-// checkName refuses what the kernel refuses (dev_valid_name), and "%", of
+// CheckName refuses what the kernel refuses (dev_valid_name), and "%", of
 // which TUNSETIFF would make a number.
-func checkName(name string) error {
+func CheckName(name string) error {
 	if name == "" || len(name) >= unix.IFNAMSIZ || name == "." || name == ".." || strings.ContainsAny(name, "/:% \t\n\v\f\r") {
 		return fmt.Errorf("interface name %q: has to have 1 to %d characters, none of them a space, \"/\", \":\" or \"%%\"", name, unix.IFNAMSIZ-1)
 	}
