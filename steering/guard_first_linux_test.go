@@ -21,7 +21,11 @@ func TestGuardFirst(t *testing.T) {
 		_, index := openTUN(t, o.Name)
 		addRoute(t, "10.244.2.0/24", "192.0.2.2") // the CNI's
 		world := listen(t, n.world, peerPod)
-		for i := range 8 {
+		rounds := 8
+		if testing.Short() { // where each takes seconds
+			rounds = 2
+		}
+		for i := range rounds {
 			s := start(t, o)
 			apply(t, s, steered(index))
 			if i == 0 {
