@@ -243,12 +243,14 @@ func (s *Steering) tunnel(net network) (Attachment, error) {
 	d := net.devices[at]
 	shown.Name, shown.MTU, shown.Kind = d.name, d.mtu, d.kind
 	errs := []error{s.addresses(index), s.wrote(setTunnelConf(index))}
-	for _, at := range tunnelAttachments(index, d.name) {
+	attachments := tunnelAttachments(index, d.name)
+	for _, at := range attachments {
 		if err := s.attach(at); err != nil {
 			shown.Error = err.Error()
 			errs = append(errs, err)
 		}
 	}
+	errs = append(errs, s.lead(attachments))
 	shown.Mechanism = s.attacher.mechanism
 	return shown, errors.Join(errs...)
 }
@@ -283,6 +285,7 @@ func (s *Steering) steer(sel selection) ([]Attachment, map[slot]bool, error) {
 			wanted[at.slot] = true
 			failed = append(failed, s.attach(at))
 		}
+		failed = append(failed, s.lead(t.attachments()))
 		if err := errors.Join(failed...); err != nil {
 			a.Error = oneLine(err)
 			errs = append(errs, err)

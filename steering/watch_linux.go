@@ -187,14 +187,14 @@ func (s *Steering) again() {
 }
 
 // intact says whether lock, links and pins are as they were left: the kernel tells nobody
-// when one is detached or removed. It costs a system call for each.
+// when one is detached or removed, or another put ahead. It costs some system calls for each.
 func (s *Steering) intact() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.objects == nil {
 		return true
 	}
-	return locks(s.lock, s.options.pins()) && s.attacher.intact() && s.objects.intact(s.options.pins())
+	return locks(s.lock, s.options.pins()) && s.attacher.intact() && !s.attacher.overtaken() && s.objects.intact(s.options.pins())
 }
 
 // tell calls UplinksChanged if they have.
