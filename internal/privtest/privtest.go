@@ -31,6 +31,16 @@ func Missing(t testing.TB, reason string) {
 	t.Skip(reason)
 }
 
+// NoWireGuard skips the test because the kernel has no WireGuard, for the reason
+// given, or fails it where REQUIRE_WIREGUARD=1 is set, as internal/vmtest does.
+func NoWireGuard(t testing.TB, reason error) {
+	t.Helper()
+	if os.Getenv("REQUIRE_WIREGUARD") == "1" {
+		t.Fatalf("REQUIRE_WIREGUARD=1, but: %v", reason)
+	}
+	t.Skip(reason)
+}
+
 // Root needs user id 0 and /dev/net/tun.
 func Root(t testing.TB) {
 	t.Helper()

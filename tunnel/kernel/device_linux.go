@@ -31,29 +31,31 @@ func open(name string) (d *device, adopted bool, err error) {
 		return nil, false, fmt.Errorf("open netlink: %w", err)
 	}
 	d = &device{name: name, links: links}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, d.close())
-		}
-	}()
-	link, err := ours(links, name)
+	if adopted, err = d.open(); err != nil {
+		return nil, false, errors.Join(err, d.close())
+	}
+	return d, adopted, nil
+}
+
+func (d *device) open() (adopted bool, err error) {
+	link, err := ours(d.links, d.name)
 	if err != nil {
-		return nil, false, err
+		return false, err
 	}
 	adopted = link != nil
 	if !adopted {
-		if link, err = named(links, name); err != nil {
-			return nil, false, err
+		if link, err = named(d.links, d.name); err != nil {
+			return false, err
 		}
 	}
 	d.index = link.Attrs().Index
-	if d.wg, err = openFamily(name); err == nil {
+	if d.wg, err = openFamily(d.name); err == nil {
 		err = d.up()
 	}
 	if err != nil && !adopted {
-		err = errors.Join(err, remove(links, link))
+		err = errors.Join(err, remove(d.links, link))
 	}
-	return d, adopted, err
+	return adopted, err
 }
 
 // close leaves the link as it is.

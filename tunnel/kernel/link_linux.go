@@ -86,29 +86,29 @@ func remove(links *netlink.Handle, link netlink.Link) error {
 }
 
 // Find returns the link of a name that an earlier Run left, the zero Link where
-// there is none. A link of that name that is not ours is none.
-func Find(name string) (tunnel.Link, error) {
+// there is none, and whether it is up. A link of that name that is not ours is none.
+func Find(name string) (found tunnel.Link, up bool, err error) {
 	links, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
-		return tunnel.Link{}, fmt.Errorf("open netlink: %w", err)
+		return found, false, fmt.Errorf("open netlink: %w", err)
 	}
 	defer links.Close()
 	link, err := links.LinkByName(name)
 	switch {
 	case isNotFound(err):
-		return tunnel.Link{}, nil
+		return found, false, nil
 	case err != nil:
-		return tunnel.Link{}, fmt.Errorf("look for link %s: %w", name, err)
+		return found, false, fmt.Errorf("look for link %s: %w", name, err)
 	case foreign(name, link.Type(), link.Attrs().Alias) != nil:
-		return tunnel.Link{}, nil
+		return found, false, nil
 	}
-	return linkOf(link), nil
+	return linkOf(link), isUp(link), nil
 }
 
 // Remove removes the link that Find finds, and with it its sessions; it reports
 // whether there was one. No Run may be running for it.
 func Remove(name string) (bool, error) {
-	found, err := Find(name)
+	found, _, err := Find(name)
 	if err != nil || found == (tunnel.Link{}) {
 		return false, err
 	}
@@ -122,7 +122,7 @@ func Remove(name string) (bool, error) {
 	if err := remove(links, &netlink.Wireguard{LinkAttrs: attrs}); err != nil {
 		return false, err
 	}
-	if left, err := Find(name); err != nil || left != (tunnel.Link{}) {
+	if left, _, err := Find(name); err != nil || left != (tunnel.Link{}) {
 		return false, errors.Join(fmt.Errorf("link %s is still there", name), err)
 	}
 	return true, nil

@@ -18,11 +18,15 @@ type Unavailable struct {
 }
 
 func (e *Unavailable) Error() string {
-	text := "make a kernel WireGuard link: " + e.Reason
-	if e.Err != nil {
-		text += " (" + e.Err.Error() + ")"
+	return "make a kernel WireGuard link: " + e.Why() + "; " + e.Mend
+}
+
+// Why is the error without what to do about it.
+func (e *Unavailable) Why() string {
+	if e.Err == nil {
+		return e.Reason
 	}
-	return text + "; " + e.Mend
+	return e.Reason + " (" + e.Err.Error() + ")"
 }
 
 func (e *Unavailable) Unwrap() error { return e.Err }
