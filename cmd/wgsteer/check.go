@@ -47,7 +47,8 @@ func newCheckCommand(env *env) *cobra.Command {
 		Long: `Look at all that wgsteer needs on this node: the configuration, the kernel and
 what it is built with, this process's capabilities, the UDP port, the way to
 each known peer, and the firewall. Each line is ok, warn or fail, and says how to
-mend what is not ok. It changes nothing.
+mend what is not ok. It changes nothing; to see whether the kernel can run the
+tunnel it makes a WireGuard link of another name and removes it.
 
 A peer is known when the source has its record. Towards each, a handshake is
 made: by the running daemon, or, if there is none, from the tunnel's own port.
@@ -129,7 +130,7 @@ func check(ctx context.Context, env *env, file string, wait time.Duration) check
 	findings := []finding{checkConfig(file, err)}
 	findings = append(findings, checkSteering(config)...)
 	findings = append(findings, checkNamed(config.Plane.Devices)...)
-	findings = append(findings, checkTUN(), checkModule())
+	findings = append(findings, checkBackend(config.Plane.Backend)...)
 	port := config.Plane.ListenPort
 	if err == nil {
 		var network []finding
