@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -27,6 +28,8 @@ type cluster struct {
 	t       *testing.T
 	binary  string
 	daemons map[string]*netlab.Cmd
+	// backends of the nodes; userspace where there is none.
+	backends map[string]string
 }
 
 // up brings up a cluster of daemons that look for data races.
@@ -137,7 +140,8 @@ runDir: %s
 bpffs: %s
 source: {directory: %s}
 metrics: ""
-`, n.Name, n.Interface, port, quoted(c.ClusterCIDRs), quoted(n.PodCIDRs), n.StateDir, n.RunDir, n.BPFFS, c.Records)
+backend: %s
+`, n.Name, n.Interface, port, quoted(c.ClusterCIDRs), quoted(n.PodCIDRs), n.StateDir, n.RunDir, n.BPFFS, c.Records, cmp.Or(c.backends[name], "userspace"))
 	if err := os.WriteFile(c.config(n), []byte(text), 0o600); err != nil {
 		c.t.Fatal(err)
 	}

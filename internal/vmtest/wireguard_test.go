@@ -1,28 +1,111 @@
 package vmtest_test
 
 import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/wgsteer/wgsteer/internal/vmtest"
 )
 
-// TestKernelTunnel runs the tests of tunnel/kernel where the kernel has WireGuard.
-// None of them may be skipped.
+// TestKernelTunnel runs what needs a kernel that has WireGuard: the tests of
+// tunnel/kernel, those of clusters of both back ends, and a lab of both. None of them
+// may be skipped.
 func TestKernelTunnel(t *testing.T) {
 	needMachines(t)
-	const pkg = "tunnel/kernel"
-	built := build(t, []string{pkg})
+	packages := []struct{ path, only string }{
+		{"tunnel/kernel", ""},
+		{"internal/e2e", "^Test(MixedBackends|KernelTunnelOutlivesItsDaemon|ABackendChanges)$"},
+	}
+	built := build(t, []string{packages[0].path, packages[1].path})
 	for _, kernel := range kernels {
 		t.Run(kernel.pkg, func(t *testing.T) {
 			m := machine(t, built, kernel.pkg)
+			m.MemoryMiB = 2048
 			m.Tools = append(m.Tools, "cut")
-			c := testCommand(t, m, built, pkg, *vmRun, "")
-			c.Env = append(c.Env, "REQUIRE_WIREGUARD=1")
-			report := run(t, m, []vmtest.Command{c})
-			r := report.Results[0]
-			judge(t, r, nil)
-			keepCoverage(t, r)
-			t.Logf("on Linux %s:\n%s", report.Release, r.Output)
+			m.Files["/usr/bin/wgsteer"] = filepath.Join(built, "wgsteer")
+			commands := []vmtest.Command{lab("userspace,kernel")}
+			for _, p := range packages {
+				only := p.only
+				if *vmRun != "" {
+					only = *vmRun
+				}
+				c := testCommand(t, m, built, p.path, only, "")
+				c.Env = append(c.Env, "REQUIRE_WIREGUARD=1", "WGSTEER_BINARY=/usr/bin/wgsteer")
+				commands = append(commands, c)
+			}
+			report := run(t, m, commands)
+			t.Run("lab", func(t *testing.T) {
+				r := labReport(t, report.Results[0])
+				if diff := cmp.Diff([]string{"userspace", "kernel", "userspace"}, r.backends()); diff != "" || !r.OK || r.Wire.Plaintext != 0 {
+					t.Errorf("ok %v, failures %q, wire %+v; backends (-want +got):\n%s", r.OK, r.Failures, r.Wire, diff)
+				}
+			})
+			for i, p := range packages {
+				t.Run(p.path, func(t *testing.T) {
+					r := report.Results[i+1]
+					judge(t, r, nil)
+					keepCoverage(t, r)
+					t.Logf("with the WireGuard of Linux %s:\n%s", report.Release, r.Output)
+				})
+			}
 		})
 	}
+}
+
+// TestNoKernelTunnel: where the module cannot be loaded, auto is userspace and says
+// why, and kernel is an error that says what to do.
+func TestNoKernelTunnel(t *testing.T) {
+	needMachines(t)
+	built := build(t, nil)
+	m := machine(t, built, kernels[1].pkg)
+	m.Modules = slices.DeleteFunc(slices.Clone(m.Modules), func(name string) bool { return name == "wireguard" })
+	m.Files["/usr/bin/wgsteer"] = filepath.Join(built, "wgsteer")
+	report := run(t, m, []vmtest.Command{lab("auto"), lab("userspace,kernel")})
+	r := labReport(t, report.Results[0])
+	if diff := cmp.Diff([]string{"userspace", "userspace", "userspace"}, r.backends()); diff != "" || !r.OK {
+		t.Errorf("auto: ok %v, failures %q; backends (-want +got):\n%s", r.OK, r.Failures, diff)
+	}
+	r = labReport(t, report.Results[1])
+	want := []string{"backend: backend kernel: make a kernel WireGuard link: this kernel has no WireGuard: its module is not there, or cannot be loaded (operation not supported); load it with: modprobe wireguard; where there is none, install the kernel's package of modules, or use another backend"}
+	if diff := cmp.Diff(want, r.Failures); diff != "" || r.OK {
+		t.Errorf("kernel: ok %v; failures (-want +got):\n%s", r.OK, diff)
+	}
+}
+
+// lab runs a lab of three nodes that take the back ends in turn.
+func lab(backends string) vmtest.Command {
+	return vmtest.Command{Args: []string{"/usr/bin/wgsteer", "lab", "run", "-o", "json", "--pods", "1", "--backend", backends}}
+}
+
+// labSaid is of the report of `wgsteer lab run` what is judged here.
+type labSaid struct {
+	OK       bool
+	Failures []string
+	Nodes    []struct{ Name, Backend string }
+	Wire     struct {
+		Plaintext uint64 `json:"plaintextPodPackets"`
+	}
+}
+
+func (r labSaid) backends() (list []string) {
+	for _, n := range r.Nodes {
+		list = append(list, n.Backend)
+	}
+	return list
+}
+
+func labReport(t *testing.T, r vmtest.Result) (said labSaid) {
+	t.Helper()
+	_, report, _ := bytes.Cut(r.Output, []byte("\n{\n")) // after the steps, which are for people
+	if err := json.NewDecoder(io.MultiReader(strings.NewReader("{"), bytes.NewReader(report))).Decode(&said); err != nil || r.Problem != "" {
+		t.Fatalf("%v, exit status %d, %s\n%s", err, r.Exit, r.Problem, r.Output)
+	}
+	return said
 }

@@ -6,21 +6,6 @@ import (
 	"github.com/wgsteer/wgsteer/tunnel"
 )
 
-// What the kernel counts as lost on the link (`ip -s link`).
-const (
-	// DropLinkTx: packets for a peer that could not be sent or kept until a
-	// session stands: its queue was full.
-	DropLinkTx tunnel.DropReason = "link_tx_dropped"
-	// DropLinkTxError: packets for the tunnel that no peer has, or whose peer has
-	// no known endpoint.
-	DropLinkTxError tunnel.DropReason = "link_tx_errors"
-	// DropLinkRx: packets that were decrypted, and not taken by the host's stack.
-	DropLinkRx tunnel.DropReason = "link_rx_dropped"
-	// DropLinkRxError: messages received that held no packet, or one of a source
-	// that the peer must not use.
-	DropLinkRxError tunnel.DropReason = "link_rx_errors"
-)
-
 // Stats implements tunnel.Tunnel. The kernel counts messages, handshakes and
 // keepalives among them, since the link was made: FromUDP and ToUDP. It does not
 // count packets on the inside, so FromTUN, ToTUN and TUNReads stay zero; there are
