@@ -26,10 +26,7 @@ func mixed(t *testing.T, options netlab.Options, backends ...string) *cluster {
 		privtest.NoWireGuard(t, err)
 	}
 	c := bare(t, checked, options)
-	c.backends = map[string]string{}
-	for i, n := range c.Nodes {
-		c.backends[n.Name] = backends[i%len(backends)]
-	}
+	c.take(backends)
 	return c
 }
 

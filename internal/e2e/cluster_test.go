@@ -25,11 +25,10 @@ const port = 51871
 // cluster is a lab with a daemon on each node.
 type cluster struct {
 	*netlab.Lab
-	t       *testing.T
-	binary  string
-	daemons map[string]*netlab.Cmd
-	// backends of the nodes; userspace where there is none.
-	backends map[string]string
+	t        *testing.T
+	binary   string
+	daemons  map[string]*netlab.Cmd
+	backends map[string]string // of the nodes
 }
 
 // up brings up a cluster of daemons that look for data races.
@@ -63,8 +62,17 @@ func bare(t *testing.T, binary string, options netlab.Options) *cluster {
 		t.Fatal(err)
 	}
 	c := &cluster{Lab: lab, t: t, binary: binary, daemons: map[string]*netlab.Cmd{}}
+	c.take(strings.Split(cmp.Or(os.Getenv("WGSTEER_TEST_BACKENDS"), "userspace"), ","))
 	t.Cleanup(c.down)
 	return c
+}
+
+// take has the nodes take back ends in turn.
+func (c *cluster) take(backends []string) {
+	c.backends = map[string]string{}
+	for i, n := range c.Nodes {
+		c.backends[n.Name] = backends[i%len(backends)]
+	}
 }
 
 // startAll starts a daemon on each node, and waits until all have sessions with all.
@@ -141,7 +149,7 @@ bpffs: %s
 source: {directory: %s}
 metrics: ""
 backend: %s
-`, n.Name, n.Interface, port, quoted(c.ClusterCIDRs), quoted(n.PodCIDRs), n.StateDir, n.RunDir, n.BPFFS, c.Records, cmp.Or(c.backends[name], "userspace"))
+`, n.Name, n.Interface, port, quoted(c.ClusterCIDRs), quoted(n.PodCIDRs), n.StateDir, n.RunDir, n.BPFFS, c.Records, c.backends[name])
 	if err := os.WriteFile(c.config(n), []byte(text), 0o600); err != nil {
 		c.t.Fatal(err)
 	}

@@ -19,37 +19,41 @@ import (
 // may be skipped.
 func TestKernelTunnel(t *testing.T) {
 	needMachines(t)
-	packages := []struct{ path, only string }{
-		{"tunnel/kernel", ""},
-		{"internal/e2e", "^Test(MixedBackends|KernelTunnelOutlivesItsDaemon|ABackendChanges)$"},
+	suites := []struct{ name, pkg, only, backends string }{
+		{"tunnel", "tunnel/kernel", "", ""},
+		{"backends", "internal/e2e", "^Test(MixedBackends|KernelTunnelOutlivesItsDaemon|ABackendChanges)$", ""},
+		// What shows steering at work, with a kernel link as its tunnel device.
+		{"steering", "internal/e2e", "^TestNetworks$/^(bridge|vxlan)$|^Test(PodsAndNodes|Explain)$|^TestPathMTU$/1500", "kernel,userspace"},
 	}
-	built := build(t, []string{packages[0].path, packages[1].path})
+	built := build(t, []string{"tunnel/kernel", "internal/e2e"})
 	for _, kernel := range kernels {
 		t.Run(kernel.pkg, func(t *testing.T) {
 			m := machine(t, built, kernel.pkg)
 			m.MemoryMiB = 2048
 			m.Tools = append(m.Tools, "cut")
 			m.Files["/usr/bin/wgsteer"] = filepath.Join(built, "wgsteer")
-			commands := []vmtest.Command{lab("userspace,kernel")}
-			for _, p := range packages {
-				only := p.only
+			commands := []vmtest.Command{lab("userspace,kernel"), lab("kernel")}
+			for _, s := range suites {
+				only := s.only
 				if *vmRun != "" {
 					only = *vmRun
 				}
-				c := testCommand(t, m, built, p.path, only, "")
-				c.Env = append(c.Env, "REQUIRE_WIREGUARD=1", "WGSTEER_BINARY=/usr/bin/wgsteer")
+				c := testCommand(t, m, built, s.pkg, only, "")
+				c.Env = append(c.Env, "REQUIRE_WIREGUARD=1", "WGSTEER_BINARY=/usr/bin/wgsteer", "WGSTEER_TEST_BACKENDS="+s.backends)
 				commands = append(commands, c)
 			}
 			report := run(t, m, commands)
-			t.Run("lab", func(t *testing.T) {
-				r := labReport(t, report.Results[0])
-				if diff := cmp.Diff([]string{"userspace", "kernel", "userspace"}, r.backends()); diff != "" || !r.OK || r.Wire.Plaintext != 0 {
-					t.Errorf("ok %v, failures %q, wire %+v; backends (-want +got):\n%s", r.OK, r.Failures, r.Wire, diff)
-				}
-			})
-			for i, p := range packages {
-				t.Run(p.path, func(t *testing.T) {
-					r := report.Results[i+1]
+			for i, want := range [][]string{{"userspace", "kernel", "userspace"}, {"kernel", "kernel", "kernel"}} {
+				t.Run("lab of "+strings.Join(want, ", "), func(t *testing.T) {
+					r := labReport(t, report.Results[i])
+					if diff := cmp.Diff(want, r.backends()); diff != "" || !r.OK || r.Wire.Plaintext != 0 {
+						t.Errorf("ok %v, failures %q, wire %+v; backends (-want +got):\n%s", r.OK, r.Failures, r.Wire, diff)
+					}
+				})
+			}
+			for i, s := range suites {
+				t.Run(s.name, func(t *testing.T) {
+					r := report.Results[i+2]
 					judge(t, r, nil)
 					keepCoverage(t, r)
 					t.Logf("with the WireGuard of Linux %s:\n%s", report.Release, r.Output)
