@@ -6,8 +6,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"github.com/wgsteer/wgsteer/keymgr"
+	"github.com/wgsteer/wgsteer/keymgr/file"
+	"github.com/wgsteer/wgsteer/tunnel"
 	"github.com/wgsteer/wgsteer/tunnel/kernel"
 )
 
@@ -52,6 +56,26 @@ func TestChooseBackend(t *testing.T) {
 		t.Errorf("kernel: %v", err)
 	}
 }
+
+// TestTunnelNote: what the tunnel notes is a warning, and no failure.
+func TestTunnelNote(t *testing.T) {
+	d, err := New(Config{Node: "node-a", ClusterCIDRs: pfx("10.244.0.0/16"), Source: file.New(file.Options{})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := *d.view.Load()
+	v.state, v.tunnel = Ready, noted{}
+	d.view.Store(&v)
+	s := d.Status()
+	want := []keymgr.Problem{{Node: "node-a", Record: DefaultInterface, Message: "it may fail", Warning: true}}
+	if diff := cmp.Diff(want, s.Problems); diff != "" || s.State != Ready {
+		t.Errorf("%s; problems (-want +got):\n%s", s.State, diff)
+	}
+}
+
+type noted struct{ tunnel.Tunnel }
+
+func (noted) Stats() (tunnel.Stats, error) { return tunnel.Stats{Note: "it may fail"}, nil }
 
 // TestBackendIsTold: a node's record says what runs its tunnel.
 func TestBackendIsTold(t *testing.T) {

@@ -58,6 +58,22 @@ func TestMixedBackends(t *testing.T) {
 	if err != nil || !strings.Contains(string(out), "a link of the kernel's WireGuard") {
 		t.Errorf("explain: %v\n%s", err, out)
 	}
+	// A running session is answer enough: the kernel starts no handshake beside it.
+	if out, _ = c.wgsteer("node-b", "check"); strings.Count(string(out), "answers at") != 2 {
+		t.Errorf("check:\n%s", out)
+	}
+
+	// Somebody deletes the link: there is a new one, with new sessions.
+	before := c.linkOf("node-b")
+	n := c.node("node-b")
+	if out, err := n.Command(t.Context(), "ip", "link", "delete", n.Interface).Output(); err != nil {
+		t.Fatalf("delete the link: %v\n%s", err, out)
+	}
+	c.encrypted(func() {
+		c.until("another link", func() bool { is := c.linkOf("node-b"); return is != "" && is != before })
+		c.awaitSessions("node-b")
+		c.mustFlow(c.Flows()...)
+	})
 }
 
 // TestKernelTunnelOutlivesItsDaemon: killed, stopped, guarded: pods go on to talk,
@@ -212,13 +228,14 @@ func (s *numbered) end() (sent, lost uint64) {
 	return sent, sent - min(sent, s.heard.Load())
 }
 
-// linkOf is the tunnel device of a node as ip(8) shows it in short, "" for none.
+// linkOf is the number of a node's tunnel device, "" for none.
 func (c *cluster) linkOf(name string) string {
 	c.t.Helper()
 	n := c.node(name)
-	out, err := n.Command(c.t.Context(), "ip", "-brief", "link", "show", "dev", n.Interface).Output()
+	out, err := n.Command(c.t.Context(), "ip", "-o", "link", "show", "dev", n.Interface).Output()
 	if _, gone := err.(*exec.ExitError); err != nil && !gone {
 		c.t.Fatal(err)
 	}
-	return strings.TrimSpace(string(out))
+	number, _, _ := strings.Cut(string(out), ":")
+	return number
 }
