@@ -34,7 +34,8 @@ type reconciler struct {
 	notes  []keymgr.Problem
 	key    wgkey.PrivateKey
 
-	backend Backend // chosen by check
+	backend   Backend // chosen by check
+	noBackend error   // why none could be
 
 	steer *steering.Steering
 	state steering.State // as last applied

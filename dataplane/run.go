@@ -32,6 +32,9 @@ func (r *reconciler) run(ctx context.Context) error {
 		return err
 	}
 	defer r.steer.Close()
+	if r.noBackend != nil { // with the guard up: what cannot be encrypted does not leave
+		return r.noBackend
+	}
 	r.stage(Tunnelling)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return r.steer.Run(ctx) })
@@ -62,9 +65,7 @@ func (r *reconciler) check() error {
 	if setAside != "" {
 		r.note("what was remembered of the peers was corrupt: it was set aside as %s, and peers that claim the same are refused until one of them is corrected; look into the disk, then delete that file", setAside)
 	}
-	if err := r.chooseBackend(); err != nil {
-		return err
-	}
+	r.noBackend = r.chooseBackend()
 	if err := r.discover(known.Nodes); err != nil {
 		return err
 	}
