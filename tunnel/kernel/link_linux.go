@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -135,13 +134,4 @@ func linkOf(l netlink.Link) tunnel.Link {
 func isNotFound(err error) bool {
 	_, ok := errors.AsType[netlink.LinkNotFoundError](err)
 	return ok
-}
-
-// checkName refuses what the kernel refuses (dev_valid_name), and "%", of which
-// the kernel would make a number.
-func checkName(name string) error {
-	if name == "" || len(name) >= unix.IFNAMSIZ || name == "." || name == ".." || strings.ContainsAny(name, "/:% \t\n\v\f\r") {
-		return fmt.Errorf("interface name %q: has to have 1 to %d characters, none of them a space, \"/\", \":\" or \"%%\"", name, unix.IFNAMSIZ-1)
-	}
-	return nil
 }

@@ -51,7 +51,7 @@ var _ tunnel.Tunnel = (*Tunnel)(nil)
 
 // New checks the options; nothing is opened before Run.
 func New(o Options) (*Tunnel, error) {
-	if err := checkName(o.Interface); err != nil {
+	if err := tunnel.CheckName(o.Interface); err != nil {
 		return nil, err
 	}
 	if o.Sysfs == "" {

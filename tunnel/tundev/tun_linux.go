@@ -9,6 +9,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/wgsteer/wgsteer/tunnel"
 )
 
 const cloneDevice = "/dev/net/tun"
@@ -54,7 +56,7 @@ type TUN struct {
 // Open creates the link, in the network namespace of the calling thread; it is
 // down and has no address. A link of that name must not exist.
 func Open(o Options) (*TUN, error) {
-	if err := checkName(o.Name); err != nil {
+	if err := tunnel.CheckName(o.Name); err != nil {
 		return nil, err
 	}
 	if o.TxQueueLen == 0 {
