@@ -21,11 +21,12 @@ func TestKernelTunnel(t *testing.T) {
 	needMachines(t)
 	suites := []struct{ name, pkg, only, backends string }{
 		{"tunnel", "tunnel/kernel", "", ""},
+		{"dataplane", "dataplane", "^TestKernelBackend$", ""},
 		{"backends", "internal/e2e", "^Test(MixedBackends|KernelTunnelOutlivesItsDaemon|ABackendChanges)$", ""},
 		// What shows steering at work, with a kernel link as its tunnel device.
 		{"steering", "internal/e2e", "^TestNetworks$/^(bridge|vxlan)$|^Test(PodsAndNodes|Explain|RotationLeavesOthersAlone)$|^TestPathMTU$/1500", "kernel,userspace"},
 	}
-	built := build(t, []string{"tunnel/kernel", "internal/e2e"})
+	built := build(t, []string{"tunnel/kernel", "dataplane", "internal/e2e"})
 	for _, kernel := range kernels {
 		t.Run(kernel.pkg, func(t *testing.T) {
 			m := machine(t, built, kernel.pkg)
