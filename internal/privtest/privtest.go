@@ -1,6 +1,7 @@
 // Package privtest lets a test say that it needs root, a bpffs or a network
 // namespace of its own: it skips with the reason where that is missing, and
-// fails instead where REQUIRE_PRIVILEGED=1 is set.
+// fails instead where REQUIRE_PRIVILEGED=1 is set. What needs a kernel with WireGuard
+// has a switch of its own, because most machines that run tests have none.
 //
 // It is for tests alone and imports nothing of this module.
 package privtest

@@ -1,10 +1,12 @@
 package kernel
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -52,6 +54,13 @@ func (t *Tunnel) apply(ctx context.Context, d *device, config tunnel.Config) err
 	for key := range c.Greetings(config) {
 		t.ungreeted[key] = asked
 	}
+	if !t.applied {
+		for _, p := range config.Peers {
+			if !now.hasSession(p.PublicKey, asked) {
+				t.ungreeted[p.PublicKey] = asked
+			}
+		}
+	}
 	if err := d.change(ctx, c); err != nil {
 		return err
 	}
@@ -64,13 +73,20 @@ func (t *Tunnel) apply(ctx context.Context, d *device, config tunnel.Config) err
 	return nil
 }
 
+// hasSession reports whether the last handshake with a peer is still good.
+func (s state) hasSession(key wgkey.PublicKey, now time.Time) bool {
+	i, found := slices.BinarySearchFunc(s.peers, key, func(p tunnel.PeerStats, k wgkey.PublicKey) int {
+		return bytes.Compare(p.PublicKey[:], k[:])
+	})
+	return found && now.Sub(s.peers[i].LastHandshake) < sessionLife
+}
+
 // leftWhereHeard is the state of a link that was adopted, as Diff wants it: where
 // it sends to a peer with a session is where the peer was heard, and stays.
 func leftWhereHeard(s state, want tunnel.Config, now time.Time) tunnel.Config {
-	stats := s.byKey()
 	last := tunnel.Config{}
 	for _, p := range want.Peers {
-		if handshake := stats[p.PublicKey].LastHandshake; now.Sub(handshake) < sessionLife {
+		if s.hasSession(p.PublicKey, now) {
 			last.Peers = append(last.Peers, p)
 		}
 	}

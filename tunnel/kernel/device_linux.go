@@ -23,8 +23,8 @@ type device struct {
 	wg    *wgctrl.Client
 }
 
-// open adopts the link of a name, or makes it, and sets it up. A link that is new
-// has no key, so it answers nobody.
+// open adopts the link of a name, or makes it, down. A link that is new has no key, so
+// it answers nobody.
 func open(name string) (d *device, adopted bool, err error) {
 	links, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
@@ -49,10 +49,7 @@ func (d *device) open() (adopted bool, err error) {
 		}
 	}
 	d.index = link.Attrs().Index
-	if d.wg, err = openFamily(d.name); err == nil {
-		err = d.up()
-	}
-	if err != nil && !adopted {
+	if d.wg, err = openFamily(d.name); err != nil && !adopted {
 		err = errors.Join(err, remove(d.links, link))
 	}
 	return adopted, err

@@ -110,6 +110,16 @@ func TestLinkThatGoes(t *testing.T) {
 	a.sh(t, "ip link set wga down")
 	until(t, "new session", func() bool { return a.peer(t, b).LastHandshake.After(was) })
 
+	// Set down while nobody runs it, it has a new session after the next start.
+	if err := a.stop(); err != nil {
+		t.Fatal(err)
+	}
+	a.sh(t, "ip link set wga down")
+	start := time.Now()
+	a.run(t)
+	a.apply(t, a.to(b))
+	until(t, "session after the start", func() bool { return a.peer(t, b).LastHandshake.After(start) })
+
 	h := newHost(t)
 	tun, err := New(Options{Interface: "wgx"})
 	if err != nil {

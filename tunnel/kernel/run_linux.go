@@ -22,6 +22,12 @@ func (t *Tunnel) run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, d.close()) }()
 	if adopted {
 		t.log.Info("adopted the kernel's WireGuard link that an earlier process left")
+		err = t.keepUp(d)
+	} else {
+		err = d.up()
+	}
+	if err != nil {
+		return err
 	}
 	t.mu.Lock()
 	t.device = d
