@@ -26,7 +26,7 @@ func ChooseBackend(configured Backend) (chosen Backend, reason string, err error
 func choose(configured Backend, probed error) (chosen Backend, reason string, err error) {
 	switch {
 	case configured == Kernel && probed != nil:
-		return "", "", fmt.Errorf("backend kernel: %w", probed)
+		return "", "", fmt.Errorf("backend: kernel: %w", probed)
 	case configured == Auto && probed == nil:
 		return Kernel, "auto: the kernel has WireGuard", nil
 	case configured == Auto:

@@ -27,7 +27,7 @@ func TestChoose(t *testing.T) {
 	}{
 		{Userspace, nil, Userspace, "configured", ""},
 		{Kernel, nil, Kernel, "configured", ""},
-		{Kernel, none, "", "", "backend kernel: make a kernel WireGuard link: this kernel has no WireGuard (operation not supported); modprobe wireguard"},
+		{Kernel, none, "", "", "backend: kernel: make a kernel WireGuard link: this kernel has no WireGuard (operation not supported); modprobe wireguard"},
 		{Auto, nil, Kernel, "auto: the kernel has WireGuard", ""},
 		{Auto, none, Userspace, "auto: this kernel has no WireGuard (operation not supported)", ""},
 		{Auto, odd, Userspace, "auto: one; two", ""},

@@ -39,7 +39,7 @@ func checkBackend(configured dataplane.Backend) []finding {
 // judgeBackend is pure; tun is true where a userspace tunnel is to run.
 func judgeBackend(configured dataplane.Backend, is, auto choice) (f finding, tun bool) {
 	if is.err != nil {
-		return finding{"backend", levelFail, is.err.Error(), nil}, false
+		return finding{"backend", levelFail, strings.TrimPrefix(is.err.Error(), "backend: "), nil}, false
 	}
 	because := strings.TrimPrefix(auto.reason, "auto: ")
 	detail := fmt.Sprintf("%s, configured (auto would choose %s: %s)", configured, auto.chosen, because)

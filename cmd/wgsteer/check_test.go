@@ -189,7 +189,7 @@ func TestCheckNamedDevices(t *testing.T) {
 // TestJudgeBackend: what is configured, and what auto would choose; the TUN counts
 // where a userspace tunnel runs alone.
 func TestJudgeBackend(t *testing.T) {
-	missing := errors.New("backend kernel: make a kernel WireGuard link: this kernel has no WireGuard; modprobe wireguard")
+	missing := errors.New("backend: kernel: make a kernel WireGuard link: this kernel has no WireGuard; modprobe wireguard")
 	kernel := choice{chosen: dataplane.Kernel, reason: "auto: the kernel has WireGuard"}
 	userspace := choice{chosen: dataplane.Userspace, reason: "auto: this kernel has no WireGuard"}
 	for _, tt := range []struct {
@@ -204,7 +204,7 @@ func TestJudgeBackend(t *testing.T) {
 		{dataplane.Auto, kernel, kernel, levelOK, "auto chooses kernel: the kernel has WireGuard", false},
 		{dataplane.Auto, userspace, userspace, levelOK, "auto chooses userspace: this kernel has no WireGuard", true},
 		{dataplane.Kernel, choice{chosen: dataplane.Kernel}, kernel, levelOK, "kernel, configured (auto would choose kernel: the kernel has WireGuard)", false},
-		{dataplane.Kernel, choice{err: missing}, userspace, levelFail, missing.Error(), false},
+		{dataplane.Kernel, choice{err: missing}, userspace, levelFail, "kernel: make a kernel WireGuard link: this kernel has no WireGuard; modprobe wireguard", false},
 	} {
 		f, tun := judgeBackend(tt.configured, tt.is, tt.auto)
 		if f.Name != "backend" || f.Level != tt.level || f.Detail != tt.detail || tun != tt.tun {

@@ -78,7 +78,7 @@ func TestNoKernelTunnel(t *testing.T) {
 		t.Errorf("auto: ok %v, failures %q; backends (-want +got):\n%s", r.OK, r.Failures, diff)
 	}
 	r = labReport(t, report.Results[1])
-	want := []string{"backend: backend kernel: make a kernel WireGuard link: this kernel has no WireGuard: its module is not there, or cannot be loaded (operation not supported); load it with: modprobe wireguard; where there is none, install the kernel's package of modules, or use another backend"}
+	want := []string{"backend: kernel: make a kernel WireGuard link: this kernel has no WireGuard: its module is not there, or cannot be loaded (operation not supported); load it with: modprobe wireguard; where there is none, install the kernel's package of modules, or use another backend"}
 	if diff := cmp.Diff(want, r.Failures); diff != "" || r.OK {
 		t.Errorf("kernel: ok %v; failures (-want +got):\n%s", r.OK, diff)
 	}
