@@ -24,7 +24,7 @@ func TestKernelTunnel(t *testing.T) {
 		{"dataplane", "dataplane", "^TestKernelBackend$", ""},
 		{"backends", "internal/e2e", "^Test(MixedBackends|KernelTunnelOutlivesItsDaemon|ABackendChanges)$", ""},
 		// What shows steering at work, with a kernel link as its tunnel device.
-		{"steering", "internal/e2e", "^TestNetworks$/^(bridge|vxlan)$|^Test(PodsAndNodes|Explain|RotationLeavesOthersAlone)$|^TestPathMTU$/1500", "kernel,userspace"},
+		{"steering", "internal/e2e", "^TestNetworks$/^vxlan$|^Test(PodsAndNodes|RotationLeavesOthersAlone)$|^TestPathMTU$/1500", "kernel,userspace"},
 	}
 	built := build(t, []string{"tunnel/kernel", "dataplane", "internal/e2e"})
 	for _, kernel := range kernels {
