@@ -12,7 +12,7 @@ import (
 
 var classes = []bpf.Class{
 	bpf.ClassNone, bpf.ClassLocalPod, bpf.ClassLocalNode,
-	bpf.ClassRemotePod, bpf.ClassRemoteNode, bpf.ClassCluster,
+	bpf.ClassRemotePod, bpf.ClassRemoteNode, bpf.ClassCluster, bpf.ClassUnknownNode,
 }
 
 // ignoreLayout leaves the marker of C layout out of comparisons.

@@ -9,12 +9,13 @@ type Class uint32
 
 // All of Class, and what each says of a packet or an address.
 const (
-	ClassNone       Class = 0 // in no prefix: the rest of the world
-	ClassLocalPod   Class = 1 // in one of this node's pod CIDRs
-	ClassLocalNode  Class = 2 // an address of this node
-	ClassRemotePod  Class = 3 // in a pod CIDR of a peer
-	ClassRemoteNode Class = 4 // an address of a peer's node
-	ClassCluster    Class = 5 // in a cluster CIDR: a pod that no peer has announced
+	ClassNone        Class = 0 // in no prefix: the rest of the world
+	ClassLocalPod    Class = 1 // in one of this node's pod CIDRs
+	ClassLocalNode   Class = 2 // an address of this node
+	ClassRemotePod   Class = 3 // in a pod CIDR of a peer
+	ClassRemoteNode  Class = 4 // an address of a peer's node
+	ClassCluster     Class = 5 // in a cluster CIDR: a pod that no peer has announced
+	ClassUnknownNode Class = 6 // in a node CIDR: a node that is neither this one nor a peer
 )
 
 var classTexts = [...]struct{ name, doc string }{
@@ -24,6 +25,7 @@ var classTexts = [...]struct{ name, doc string }{
 	{"remote_pod", "in a pod CIDR of a peer"},
 	{"remote_node", "an address of a peer's node"},
 	{"cluster", "in a cluster CIDR: a pod that no peer has announced"},
+	{"unknown_node", "in a node CIDR: a node that is neither this one nor a peer"},
 }
 
 // String is the name, which is also the metric label.
@@ -130,6 +132,7 @@ const (
 	ReasonTooLong               Reason = 14 // longer than the tunnel takes, and must not be fragmented: its sender is told by ICMP
 	ReasonTooLongUnanswered     Reason = 15 // too long as well, but an ICMP error, a later fragment or of such a source that no ICMP may answer it
 	ReasonMtuAnswer             Reason = 16 // the ICMP answer to a packet that was too_long, on its way to the sender
+	ReasonUnknownNode           Reason = 17 // between a pod of this node and an address in a node CIDR that is neither this node's nor a peer's
 )
 
 var reasonTexts = [...]struct{ name, doc string }{
@@ -150,6 +153,7 @@ var reasonTexts = [...]struct{ name, doc string }{
 	{"too_long", "longer than the tunnel takes, and must not be fragmented: its sender is told by ICMP"},
 	{"too_long_unanswered", "too long as well, but an ICMP error, a later fragment or of such a source that no ICMP may answer it"},
 	{"mtu_answer", "the ICMP answer to a packet that was too_long, on its way to the sender"},
+	{"unknown_node", "between a pod of this node and an address in a node CIDR that is neither this node's nor a peer's"},
 }
 
 // String is the name, which is also the metric label.

@@ -67,10 +67,10 @@ type enum struct {
 }
 
 var enums = []enum{
-	{"class", 6, func(i int) (string, string) { return bpf.Class(i).String(), bpf.Class(i).Doc() }},
+	{"class", 7, func(i int) (string, string) { return bpf.Class(i).String(), bpf.Class(i).Doc() }},
 	{"hook", 4, func(i int) (string, string) { return bpf.Hook(i).String(), bpf.Hook(i).Doc() }},
 	{"verdict", 3, func(i int) (string, string) { return bpf.Verdict(i).String(), bpf.Verdict(i).Doc() }},
-	{"reason", 17, func(i int) (string, string) { return bpf.Reason(i).String(), bpf.Reason(i).Doc() }},
+	{"reason", 18, func(i int) (string, string) { return bpf.Reason(i).String(), bpf.Reason(i).Doc() }},
 }
 
 // The object's own type information has the names and numbers that Go has.
@@ -120,7 +120,7 @@ func TestEverythingHasANameAndDocumentation(t *testing.T) {
 func TestOutcomesFillTheirPlaces(t *testing.T) {
 	size := spec(t).Maps[bpf.SteerMapVerdicts].MaxEntries
 	outcomes, last := bpf.Outcomes(), int64(-1)
-	if len(outcomes) != 4*3*17 {
+	if len(outcomes) != 4*3*18 {
 		t.Errorf("%d outcomes, want every hook with every verdict and reason", len(outcomes))
 	}
 	for _, o := range outcomes {

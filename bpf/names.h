@@ -15,7 +15,8 @@
 	X(local_node, "an address of this node")                               \
 	X(remote_pod, "in a pod CIDR of a peer")                               \
 	X(remote_node, "an address of a peer's node")                          \
-	X(cluster, "in a cluster CIDR: a pod that no peer has announced")
+	X(cluster, "in a cluster CIDR: a pod that no peer has announced")      \
+	X(unknown_node, "in a node CIDR: a node that is neither this one nor a peer")
 
 /* Hook: where a program is attached. */
 #define HOOKS(X)                                                               \
@@ -48,6 +49,7 @@
 	X(not_steered, "should be encrypted and was not sent into the tunnel: the program that does is missing on this device") \
 	X(too_long, "longer than the tunnel takes, and must not be fragmented: its sender is told by ICMP") \
 	X(too_long_unanswered, "too long as well, but an ICMP error, a later fragment or of such a source that no ICMP may answer it") \
-	X(mtu_answer, "the ICMP answer to a packet that was too_long, on its way to the sender")
+	X(mtu_answer, "the ICMP answer to a packet that was too_long, on its way to the sender") \
+	X(unknown_node, "between a pod of this node and an address in a node CIDR that is neither this node's nor a peer's")
 
 #endif

@@ -206,9 +206,11 @@ func TestRandomPackets(t *testing.T) {
 		for _, o := range []bpf.Outcome{
 			{Hook: bpf.HookTunnelEgress, Verdict: bpf.VerdictDrop, Reason: bpf.ReasonTooLong},
 			{Hook: bpf.HookTunnelEgress, Verdict: bpf.VerdictDrop, Reason: bpf.ReasonTooLongUnanswered},
+			{Hook: bpf.HookEgress, Verdict: bpf.VerdictDrop, Reason: bpf.ReasonUnknownNode},
+			{Hook: bpf.HookIngress, Verdict: bpf.VerdictPass, Reason: bpf.ReasonUnknownNode},
 		} {
 			if want.Verdicts[o].Packets == 0 {
-				t.Errorf("seed %d: no random packet is %s", seed, o.Reason)
+				t.Errorf("seed %d: no random packet is %s by %s at %s", seed, o.Verdict, o.Reason, o.Hook)
 			}
 		}
 	}

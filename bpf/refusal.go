@@ -8,7 +8,7 @@ func (o Outcome) WouldDrop() bool {
 	}
 	switch o.Reason {
 	case ReasonMalformed, ReasonForeignSource, ReasonUnknownPeer, ReasonMisrouted,
-		ReasonPlaintextIn, ReasonEncapsulatedPlaintext:
+		ReasonPlaintextIn, ReasonEncapsulatedPlaintext, ReasonUnknownNode:
 		return true
 	}
 	return false

@@ -30,6 +30,10 @@ static __always_inline struct decision decide(enum class source, enum class dest
 		if (source == CLASS_local_pod)
 			return (struct decision){VERDICT_encrypt, REASON_to_remote_node};
 		break;
+	case CLASS_unknown_node:
+		if (source == CLASS_local_pod)
+			return (struct decision){refuse, REASON_unknown_node};
+		break;
 	case CLASS_cluster:
 		return (struct decision){refuse, REASON_unknown_peer};
 	case CLASS_local_pod:
@@ -46,10 +50,13 @@ static __always_inline struct decision decide(enum class source, enum class dest
  */
 static __always_inline struct decision decide_ingress(enum class source, enum class destination, bool strict)
 {
+	enum verdict refuse = strict ? VERDICT_drop : VERDICT_pass;
 	bool from_pod = source == CLASS_remote_pod || source == CLASS_cluster;
 
 	if (from_pod || (source == CLASS_remote_node && destination == CLASS_local_pod))
-		return (struct decision){strict ? VERDICT_drop : VERDICT_pass, REASON_plaintext_in};
+		return (struct decision){refuse, REASON_plaintext_in};
+	if (source == CLASS_unknown_node && destination == CLASS_local_pod)
+		return (struct decision){refuse, REASON_unknown_node};
 	return (struct decision){VERDICT_pass, REASON_not_pod_traffic};
 }
 

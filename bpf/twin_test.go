@@ -10,33 +10,36 @@ import (
 
 // The egress table of the design, spelt out: a row for each destination, a
 // column for each source, in the order none, local pod, local node, remote pod,
-// remote node, cluster.
+// remote node, cluster, unknown node.
 //
 //	.  pass, not_pod_traffic        P  encrypt, to_remote_pod
 //	N  encrypt, to_remote_node      F  refuse, foreign_source
 //	U  refuse, unknown_peer         M  refuse, misrouted
+//	S  refuse, unknown_node
 const egressTable = `
-	none         . . . . . .
-	local_pod    M M M M M M
-	local_node   . . . . . .
-	remote_pod   F P P F F F
-	remote_node  . N . . . .
-	cluster      U U U U U U`
+	none         . . . . . . .
+	local_pod    M M M M M M M
+	local_node   . . . . . . .
+	remote_pod   F P P F F F F
+	remote_node  . N . . . . .
+	cluster      U U U U U U U
+	unknown_node . S . . . . .`
 
 // The ingress table, in the same form; I  refuse, plaintext_in.
 const ingressTable = `
-	none         . . . I . I
-	local_pod    . . . I I I
-	local_node   . . . I . I
-	remote_pod   . . . I . I
-	remote_node  . . . I . I
-	cluster      . . . I . I`
+	none         . . . I . I .
+	local_pod    . . . I I I S
+	local_node   . . . I . I .
+	remote_pod   . . . I . I .
+	remote_node  . . . I . I .
+	cluster      . . . I . I .
+	unknown_node . . . I . I .`
 
 // cell is one entry of a table.
 func cell(table string, source, destination bpf.Class) string {
 	for line := range strings.Lines(table) {
 		fields := strings.Fields(line)
-		if len(fields) == 7 && fields[0] == destination.String() {
+		if len(fields) == 8 && fields[0] == destination.String() {
 			return fields[1+source]
 		}
 	}
@@ -146,6 +149,7 @@ func twinTable(table string, source, destination bpf.Class, parsed string, p pol
 		"U": {outcome: outcome(refuse, bpf.ReasonUnknownPeer), action: action},
 		"M": {outcome: outcome(refuse, bpf.ReasonMisrouted), action: action},
 		"I": {outcome: outcome(refuse, bpf.ReasonPlaintextIn), action: action},
+		"S": {outcome: outcome(refuse, bpf.ReasonUnknownNode), action: action},
 	}[letter]
 }
 

@@ -60,6 +60,11 @@ type Config struct {
 	// NodeIPs are this node's addresses; default: those of the default routes'
 	// devices.
 	NodeIPs []netip.Addr
+	// NodeCIDRs hold the addresses of all nodes, and neither a pod's nor anything else's
+	// that pods talk to. An address in them that is neither this node's nor a peer's is
+	// that of a node unknown: strict drops what pods exchange with it. Default: none; such
+	// an address is the world's.
+	NodeCIDRs []netip.Prefix
 	// Endpoint is where peers reach this node's tunnel; default: the first of
 	// NodeIPs and ListenPort.
 	Endpoint netip.AddrPort

@@ -40,6 +40,7 @@ func makePlan(c Config, key wgkey.PrivateKey, f facts, nodes []keymgr.Node) plan
 		LocalPodCIDRs: c.PodCIDRs,
 		LocalNodeIPs:  p.self.NodeIPs,
 		ClusterCIDRs:  c.ClusterCIDRs,
+		NodeCIDRs:     c.NodeCIDRs,
 		Devices:       c.Devices,
 
 		EncapsulationPorts: c.EncapsulationPorts,

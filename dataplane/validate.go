@@ -149,9 +149,14 @@ func (c Config) validateCluster() error {
 	for _, f := range []struct {
 		field string
 		list  []netip.Prefix
-	}{{"clusterCIDRs", c.ClusterCIDRs}, {"podCIDRs", c.PodCIDRs}} {
+		parse func(string) (netip.Prefix, error)
+	}{
+		{"clusterCIDRs", c.ClusterCIDRs, keymgr.ParsePodCIDR},
+		{"podCIDRs", c.PodCIDRs, keymgr.ParsePodCIDR},
+		{"nodeCIDRs", c.NodeCIDRs, keymgr.ParseNodeCIDR},
+	} {
 		for _, p := range f.list {
-			_, err := keymgr.ParsePodCIDR(p.String())
+			_, err := f.parse(p.String())
 			errs = append(errs, recordField(f.field, p.String(), err))
 		}
 	}
@@ -166,6 +171,13 @@ func (c Config) validateCluster() error {
 		}
 		if !slices.ContainsFunc(c.ClusterCIDRs, func(cl netip.Prefix) bool { return contains(cl, p) }) {
 			errs = append(errs, badField("podCIDRs", p, "lies in none of clusterCIDRs (%s); add a prefix there that holds it", join(c.ClusterCIDRs)))
+		}
+	}
+	for _, p := range c.NodeCIDRs {
+		for _, cl := range c.ClusterCIDRs {
+			if cl.Overlaps(p) {
+				errs = append(errs, badField("nodeCIDRs", p, "overlaps clusterCIDRs' %s, which is for pods alone; narrow one of them", cl))
+			}
 		}
 	}
 	for i, a := range c.NodeIPs {

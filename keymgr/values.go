@@ -84,10 +84,15 @@ func notUnicast(ip netip.Addr) string {
 
 // ParsePodCIDR reads a prefix of pods. It has to be masked, so that nobody
 // wonders whether 10.244.1.5/24 meant one pod.
-func ParsePodCIDR(s string) (netip.Prefix, error) {
+func ParsePodCIDR(s string) (netip.Prefix, error) { return parseCIDR(s, "pod", "10.244.1.0/24") }
+
+// ParseNodeCIDR reads a prefix of nodes, by the same rules.
+func ParseNodeCIDR(s string) (netip.Prefix, error) { return parseCIDR(s, "node", "192.0.2.0/24") }
+
+func parseCIDR(s, whose, example string) (netip.Prefix, error) {
 	p, err := netip.ParsePrefix(s)
 	if err != nil {
-		return p, fmt.Errorf("%s is not an IP prefix such as 10.244.1.0/24", Quote(s))
+		return p, fmt.Errorf("%s is not an IP prefix such as %s", Quote(s), example)
 	}
 	if p.Addr().Is4In6() {
 		if p.Bits() < 96 {
@@ -97,23 +102,23 @@ func ParsePodCIDR(s string) (netip.Prefix, error) {
 		return netip.Prefix{}, fmt.Errorf("%s is IPv4 in the form of IPv6; write %s", Quote(s), plain)
 	}
 	if p.Bits() == 0 {
-		return netip.Prefix{}, fmt.Errorf("%s: the default route is no pod CIDR", Quote(s))
+		return netip.Prefix{}, fmt.Errorf("%s: the default route is no %s CIDR", Quote(s), whose)
 	}
 	if p != p.Masked() {
 		return netip.Prefix{}, fmt.Errorf("%s has host bits; write %s", Quote(s), p.Masked())
 	}
-	for _, r := range notForPods() {
+	for _, r := range reserved() {
 		if r.Overlaps(p) {
-			return netip.Prefix{}, fmt.Errorf("%s overlaps %s, which no pod can have", Quote(s), r)
+			return netip.Prefix{}, fmt.Errorf("%s overlaps %s, which no %s can have", Quote(s), r, whose)
 		}
 	}
 	return p, nil
 }
 
-// notForPods are loopback, link-local, multicast and reserved addresses
+// reserved are loopback, link-local, multicast and reserved addresses
 // (RFC 1122 section 3.2.1.3, RFC 3927, RFC 4291 section 2.4), and IPv4-mapped
 // ones, which never occur on the wire.
-func notForPods() []netip.Prefix {
+func reserved() []netip.Prefix {
 	return []netip.Prefix{
 		netip.MustParsePrefix("0.0.0.0/8"),
 		netip.MustParsePrefix("127.0.0.0/8"),

@@ -10,10 +10,11 @@ import (
 func TestValues(t *testing.T) {
 	long := strings.Repeat("x", 201)
 	parsers := map[string]func(string) error{
-		"name":     keymgr.CheckName,
-		"endpoint": func(s string) error { _, err := keymgr.ParseEndpoint(s); return err },
-		"node IP":  func(s string) error { _, err := keymgr.ParseNodeIP(s); return err },
-		"pod CIDR": func(s string) error { _, err := keymgr.ParsePodCIDR(s); return err },
+		"name":      keymgr.CheckName,
+		"endpoint":  func(s string) error { _, err := keymgr.ParseEndpoint(s); return err },
+		"node IP":   func(s string) error { _, err := keymgr.ParseNodeIP(s); return err },
+		"pod CIDR":  func(s string) error { _, err := keymgr.ParsePodCIDR(s); return err },
+		"node CIDR": func(s string) error { _, err := keymgr.ParseNodeCIDR(s); return err },
 	}
 	const notEndpoint = " is not an IP address and port such as 192.0.2.1:51871 or [2001:db8::1]:51871; host names are not looked up"
 	tests := []struct{ what, in, want string }{ // want "" for sound values
@@ -69,6 +70,10 @@ func TestValues(t *testing.T) {
 		{"pod CIDR", "fe80::%eth0/64", `"fe80::%eth0/64" is not an IP prefix such as 10.244.1.0/24`},
 		{"pod CIDR", "0.0.0.0/0", `"0.0.0.0/0": the default route is no pod CIDR`},
 		{"pod CIDR", "::/0", `"::/0": the default route is no pod CIDR`},
+		{"node CIDR", "::/0", `"::/0": the default route is no node CIDR`},
+		{"node CIDR", "192.0.2.7/24", `"192.0.2.7/24" has host bits; write 192.0.2.0/24`},
+		{"node CIDR", "fe80::/64", `"fe80::/64" overlaps fe80::/10, which no node can have`},
+		{"node CIDR", "192.0.2.1", `"192.0.2.1" is not an IP prefix such as 192.0.2.0/24`},
 		{"pod CIDR", "0.0.0.0/1", `"0.0.0.0/1" overlaps 0.0.0.0/8, which no pod can have`},
 		{"pod CIDR", "127.0.0.0/16", `"127.0.0.0/16" overlaps 127.0.0.0/8, which no pod can have`},
 		{"pod CIDR", "224.0.0.0/8", `"224.0.0.0/8" overlaps 224.0.0.0/3, which no pod can have`},

@@ -48,16 +48,16 @@ func (s slot) pin() string {
 }
 
 // slotOf is the slot that a pin's name is of, with any role or none: what this version
-// does not know is a slot that it does not want.
-func slotOf(pin string) (slot, error) {
+// does not know is a slot that it does not want. Other names are not of slots.
+func slotOf(pin string) (slot, bool) {
 	index, rest, _ := strings.Cut(pin, "-")
 	direction, name, _ := strings.Cut(rest, "-")
 	device, err := strconv.Atoi(index)
 	s := slot{hook{device, direction == "ingress"}, role(name)}
 	if err != nil || s.pin() != pin {
-		return slot{}, fmt.Errorf("pin %q is not the name of a program's place", pin)
+		return slot{}, false
 	}
-	return s, nil
+	return s, true
 }
 
 // attachment is a program and where it goes.

@@ -3,7 +3,6 @@ package steering
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 
 	"github.com/cilium/ebpf"
@@ -18,15 +17,17 @@ type attacher struct {
 	mechanism string
 	held      map[slot]link.Link // open links
 	filters   map[slot]bool      // filters of ours that there are
+	moved     map[slot]bool      // filters that we took away, to put them elsewhere in the chain
 }
 
 func newAttacher(o Options) (*attacher, error) {
 	a := &attacher{
-		links:     filepath.Join(o.pins(), "links"),
+		links:     o.links(),
 		owner:     filterOwner(o.Name),
 		mechanism: mechanismTCX,
 		held:      map[slot]link.Link{},
 		filters:   map[slot]bool{},
+		moved:     map[slot]bool{},
 	}
 	if o.ForceClsact {
 		a.mechanism = mechanismClsact
@@ -79,7 +80,7 @@ func (a *attacher) detachOther(s slot, than string) (changed int, err error) {
 // devices are the indexes of those that ours are attached to, the tunnel device
 // among them; some may be gone.
 func (a *attacher) devices() (map[int]bool, error) {
-	pinned, err := pinnedSlots(a.links)
+	pinned, _, err := pinnedSlots(a.links)
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +96,7 @@ func (a *attacher) devices() (map[int]bool, error) {
 
 // keepOnly detaches all of ours but what is in the wanted slots.
 func (a *attacher) keepOnly(wanted map[slot]bool) (changed int, err error) {
-	pinned, err := pinnedSlots(a.links)
+	pinned, _, err := pinnedSlots(a.links)
 	if err != nil {
 		return 0, err
 	}

@@ -117,7 +117,7 @@ func checkDevices(o Options) []Finding {
 			found = append(found, judgeForeign(h, t.Name, ahead)...)
 		}
 	}
-	return append(found, checkLayers(o, sel)...)
+	return append(found, checkLayers(o, net, sel)...)
 }
 
 // pinnedSought is what the pinned table of prefixes knows of pods and peers.
@@ -132,17 +132,11 @@ func pinnedSought(o Options) (sought, error) {
 	}
 	defer m.Close()
 	prefixes, err := readMap[bpf.SteerPrefixKey, bpf.SteerPrefix](m)
-	for key, value := range prefixes {
-		switch p := key.Prefix(); bpf.Class(value.Class) {
-		case bpf.ClassLocalPod:
-			want.local = append(want.local, p)
-		case bpf.ClassRemotePod:
-			want.remote = append(want.remote, p)
-		case bpf.ClassRemoteNode:
-			want.endpoints = append(want.endpoints, p.Addr())
-		case bpf.ClassCluster:
-			want.cluster = append(want.cluster, p)
-		}
+	state := scene{contents: contents{prefixes: prefixes}}.state()
+	want.local, want.cluster = state.LocalPodCIDRs, state.ClusterCIDRs
+	for _, p := range state.Peers {
+		want.remote = append(want.remote, p.PodCIDRs...)
+		want.endpoints = append(want.endpoints, p.NodeIPs...)
 	}
 	return want, err
 }
@@ -190,8 +184,8 @@ func foreignAhead(o Options, h hook) ([]string, error) {
 
 // pinnedLinks are the ids of our links on a hook.
 func pinnedLinks(o Options, h hook) (map[link.ID]bool, error) {
-	dir := filepath.Join(o.pins(), "links")
-	slots, err := pinnedSlots(dir)
+	dir := o.links()
+	slots, _, err := pinnedSlots(dir)
 	if err != nil {
 		return nil, err
 	}

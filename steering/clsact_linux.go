@@ -47,9 +47,11 @@ func (a *attacher) attachClsact(at attachment, program program) (changed int, er
 	}
 	changed, err = a.addFilter(at, program)
 	if err == nil && isNew && at.role == roleGuard {
-		var moved int
-		moved, err = a.detachClsact(slot{at.hook, roleSteer})
-		changed += moved
+		behind := slot{at.hook, roleSteer}
+		var gone int
+		gone, err = a.detachClsact(behind)
+		a.moved[behind] = gone > 0
+		changed += gone
 	}
 	return changed, err
 }

@@ -16,6 +16,9 @@ func decide(hook bpf.Hook, source, destination bpf.Class, strict, tunnel bool) (
 		if fromPod || source == bpf.ClassRemoteNode && destination == bpf.ClassLocalPod {
 			return refuse, bpf.ReasonPlaintextIn
 		}
+		if source == bpf.ClassUnknownNode && destination == bpf.ClassLocalPod {
+			return refuse, bpf.ReasonUnknownNode
+		}
 		return bpf.VerdictPass, bpf.ReasonNotPodTraffic
 	case bpf.HookTunnelIngress:
 		if destination == bpf.ClassLocalPod || destination == bpf.ClassLocalNode {
@@ -46,6 +49,10 @@ func decideOut(source, destination bpf.Class, refuse bpf.Verdict) (bpf.Verdict, 
 	case bpf.ClassRemoteNode:
 		if source == bpf.ClassLocalPod {
 			return bpf.VerdictEncrypt, bpf.ReasonToRemoteNode
+		}
+	case bpf.ClassUnknownNode:
+		if source == bpf.ClassLocalPod {
+			return refuse, bpf.ReasonUnknownNode
 		}
 	case bpf.ClassCluster:
 		return refuse, bpf.ReasonUnknownPeer

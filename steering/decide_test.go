@@ -62,7 +62,7 @@ func TestDecideAsThePrograms(t *testing.T) {
 			}
 		}
 	}
-	if len(seen) < 18 {
+	if len(seen) < 23 {
 		t.Errorf("only %d outcomes came about: %v", len(seen), seen)
 	}
 }

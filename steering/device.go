@@ -146,13 +146,27 @@ func (sel selection) retain(n network, held map[int]bool, want sought) selection
 	return sel
 }
 
-// leaks says which devices should be steered and are not, "" when there is none.
-func (sel selection) leaks() string {
+// leaks says which devices should be steered and are not, and what holds there; "" when
+// there is none. fenced are those where the nftables table has its say.
+func (sel selection) leaks(strict bool, fenced func(device int) bool) string {
 	var all []string
 	for _, d := range sel.unsteerable {
-		if !slices.Contains(sideKinds, d.Kind) {
-			all = append(all, d.Name+": "+d.Reason)
+		if slices.Contains(sideKinds, d.Kind) {
+			continue
 		}
+		holds := "pods' packets may leave by it in plaintext"
+		switch {
+		case slices.ContainsFunc(sel.targets, func(t target) bool { return t.Index == d.Index }): // see retain
+			holds = "it keeps its programs for now"
+		case !fenced(d.Index):
+		case !strict:
+			holds += ", which the nftables table counts"
+		case d.Kind == "bridge":
+			holds = "the nftables table drops pods' packets that are routed by it, and sees none that it passes from port to port"
+		default:
+			holds = "the nftables table drops pods' packets there"
+		}
+		all = append(all, d.Name+": "+d.Reason+"; "+holds)
 	}
 	for _, name := range sel.missing {
 		all = append(all, name+": no such device yet, although the configuration names it")

@@ -207,3 +207,32 @@ func BenchmarkFind(b *testing.B) {
 		})
 	}
 }
+
+// TestLeaks: of a device that cannot be steered it is said what holds there.
+func TestLeaks(t *testing.T) {
+	br0 := Device{Name: "br0", Index: 4, Kind: "bridge", Reason: "pods and uplink"}
+	odd0 := Device{Name: "odd0", Index: 5, Kind: "odd", Reason: "link layer"}
+	all := func(int) bool { return true }
+	for _, test := range []struct {
+		name   string
+		sel    selection
+		strict bool
+		fenced func(int) bool
+		want   string
+	}{
+		{"nothing", selection{unsteerable: []Device{{Name: "mv0", Kind: "macvlan"}}}, true, all, ""},
+		{"strict", selection{unsteerable: []Device{odd0}}, true, all, "odd0: link layer; the nftables table drops pods' packets there"},
+		{"a bridge", selection{unsteerable: []Device{br0}}, true, all,
+			"br0: pods and uplink; the nftables table drops pods' packets that are routed by it, and sees none that it passes from port to port"},
+		{"permissive", selection{unsteerable: []Device{br0}}, false, all,
+			"br0: pods and uplink; pods' packets may leave by it in plaintext, which the nftables table counts"},
+		{"without a table there", selection{unsteerable: []Device{br0, odd0}}, true, func(device int) bool { return device == 5 },
+			"br0: pods and uplink; pods' packets may leave by it in plaintext; odd0: link layer; the nftables table drops pods' packets there"},
+		{"steered before", selection{unsteerable: []Device{br0}, targets: []target{{Device: br0}}}, true, all, "br0: pods and uplink; it keeps its programs for now"},
+		{"to come", selection{missing: []string{"eth7"}}, true, all, "eth7: no such device yet, although the configuration names it"},
+	} {
+		if got := test.sel.leaks(test.strict, test.fenced); got != test.want {
+			t.Errorf("%s: %q, want %q", test.name, got, test.want)
+		}
+	}
+}

@@ -66,7 +66,7 @@ func (s scene) explain(source, destination netip.Addr) Explanation {
 	if e.Verdict == bpf.VerdictEncrypt.String() {
 		e.Longer = longer(e.MTU, destination.Is6())
 	}
-	if reason == bpf.ReasonToRemoteNode {
+	if reason == bpf.ReasonToRemoteNode || reason == bpf.ReasonUnknownNode {
 		e.Notes = append(e.Notes, "where the CNI gives such packets the node's own address (masquerade), they are the node's traffic by the time they leave, and pass in plaintext")
 	}
 	return e
@@ -132,7 +132,7 @@ func longer(mtu int, ipv6 bool) string {
 // a peer would encrypt it, what it meets as it comes out of the tunnel.
 func (s scene) in(e *Explanation, from, to bpf.Class) {
 	_, reason := decide(bpf.HookIngress, from, to, s.strict, true)
-	covered := reason == bpf.ReasonPlaintextIn
+	covered := reason != bpf.ReasonNotPodTraffic
 	if uplinks := s.guardedAtIngress(); len(uplinks) > 0 {
 		verdict := e.step(bpf.HookIngress, strings.Join(uplinks, ", "), from, to, s)
 		e.Plaintext = covered && verdict == bpf.VerdictPass
@@ -224,14 +224,34 @@ func (s scene) end(addr netip.Addr) classed {
 	return found
 }
 
-// clusterCIDRs are the prefixes of the cluster, sorted.
-func (s scene) clusterCIDRs() []netip.Prefix {
-	var found []netip.Prefix
+// state is the State that the maps were made of, as far as they tell, without a tunnel
+// device.
+func (s scene) state() State {
+	state := State{Strict: s.strict}
+	peers := map[uint32]Peer{}
 	for key, value := range s.prefixes {
-		if bpf.Class(value.Class) == bpf.ClassCluster {
-			found = append(found, key.Prefix())
+		prefix, peer := key.Prefix(), peers[value.Peer]
+		switch bpf.Class(value.Class) {
+		case bpf.ClassCluster:
+			state.ClusterCIDRs = append(state.ClusterCIDRs, prefix)
+		case bpf.ClassUnknownNode:
+			state.NodeCIDRs = append(state.NodeCIDRs, prefix)
+		case bpf.ClassLocalPod:
+			state.LocalPodCIDRs = append(state.LocalPodCIDRs, prefix)
+		case bpf.ClassLocalNode:
+			state.LocalNodeIPs = append(state.LocalNodeIPs, prefix.Addr())
+			state.Tunnel.Addresses = append(state.Tunnel.Addresses, prefix)
+		case bpf.ClassRemotePod:
+			peer.PodCIDRs = append(peer.PodCIDRs, prefix)
+			peers[value.Peer] = peer
+		case bpf.ClassRemoteNode:
+			peer.NodeIPs = append(peer.NodeIPs, prefix.Addr())
+			peers[value.Peer] = peer
 		}
 	}
-	slices.SortFunc(found, netip.Prefix.Compare)
-	return found
+	for number, peer := range peers {
+		peer.Name = s.names[number]
+		state.Peers = append(state.Peers, peer)
+	}
+	return state
 }

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -68,7 +70,7 @@ func (o Options) readPins() (scene, error) {
 		path := filepath.Join(o.pins(), "maps", name)
 		m, err := ebpf.LoadPinnedMap(path, &ebpf.LoadPinOptions{ReadOnly: true})
 		if errors.Is(err, fs.ErrNotExist) {
-			return s, fmt.Errorf("%w under %s: no data plane has run for %s; `wgsteer run` starts one", ErrNotPinned, o.pins(), o.Name)
+			return s, o.unpinned()
 		}
 		if err == nil {
 			err = errors.Join(read(m), m.Close())
@@ -79,6 +81,30 @@ func (o Options) readPins() (scene, error) {
 	}
 	s.strict, s.index = settings.Strict != 0, int(settings.TunnelIfindex)
 	return s, nil
+}
+
+// errPinGone says that some maps are pinned, but not all.
+var errPinGone = errors.New("not all maps are pinned")
+
+// unpinned is the error where a map is not pinned.
+func (o Options) unpinned() error {
+	gone, all := o.missingPins()
+	if all {
+		return fmt.Errorf("%w under %s: no data plane has run for %s; `wgsteer run` starts one", ErrNotPinned, o.pins(), o.Name)
+	}
+	return fmt.Errorf("%w under %s: somebody removed the %s; a start of wgsteer puts it back", errPinGone, o.pins(), strings.Join(gone, ", the "))
+}
+
+// missingPins names the maps' pins that are not there, and says whether that is all.
+func (o Options) missingPins() (names []string, all bool) {
+	maps := new(objects).maps()
+	for name := range maps {
+		if _, err := os.Lstat(filepath.Join(o.pins(), "maps", name)); errors.Is(err, fs.ErrNotExist) {
+			names = append(names, part{layer: layerPin, name: name}.String())
+		}
+	}
+	slices.Sort(names)
+	return names, len(names) == len(maps)
 }
 
 // readDevices finds the tunnel device and where our programs are.
@@ -119,7 +145,7 @@ func (o Options) programsOn(h hook) (programs, error) {
 		}
 	}
 	for _, r := range []role{roleSteer, roleGuard} {
-		attached, err := linkHolds(filepath.Join(o.pins(), "links", slot{h, r}.pin()), h)
+		attached, err := linkHolds(filepath.Join(o.links(), slot{h, r}.pin()), h)
 		if err != nil {
 			return nil, err
 		}

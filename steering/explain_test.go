@@ -14,12 +14,13 @@ var explained = State{
 	LocalPodCIDRs: cidrs("10.244.1.0/24", "fd00:244:1::/64"),
 	LocalNodeIPs:  addrs("192.0.2.1", "2001:db8::1"),
 	ClusterCIDRs:  cidrs("10.244.0.0/16", "fd00:244::/32"),
+	NodeCIDRs:     cidrs("192.0.2.0/25", "2001:db8::/126"),
 	Peers: []Peer{{Name: "node-b", PodCIDRs: cidrs("10.244.2.0/24", "fd00:244:2::/64"),
 		NodeIPs: addrs("192.0.2.2", "2001:db8::2"), Endpoint: netip.MustParseAddr("192.0.2.2")}},
 }
 
 func TestExplain(t *testing.T) {
-	const pod, peerPod, unknownPod, node, peerNode, world = "10.244.1.5", "10.244.2.7", "10.244.9.9", "192.0.2.1", "192.0.2.2", "198.51.100.7"
+	const pod, peerPod, unknownPod, node, peerNode, unknownNode, world = "10.244.1.5", "10.244.2.7", "10.244.9.9", "192.0.2.1", "192.0.2.2", "192.0.2.3", "198.51.100.7"
 	eth0 := device{index: 2, name: "eth0", mtu: 1500}
 	cni0 := device{index: 3, name: "cni0", mtu: 1420}
 	eth1 := device{index: 4, name: "eth1", mtu: 9000} // not steered
@@ -59,6 +60,11 @@ func TestExplain(t *testing.T) {
 		{"to the world", pod, world, []func(*scene){by(eth0)}, "out: egress@eth0 pass not_pod_traffic: pass not_pod_traffic eth0/1500 "},
 		{"to an unknown pod", pod, unknownPod, []func(*scene){by(eth0)}, "out: egress@eth0 drop unknown_peer: drop unknown_peer eth0/1500 "},
 		{"the same, permissive", pod, unknownPod, []func(*scene){by(eth0), permissive}, "out: egress@eth0 pass unknown_peer: pass unknown_peer eth0/1500  plaintext"},
+		{"to an unknown node", pod, unknownNode, []func(*scene){by(eth0)}, "out: egress@eth0 drop unknown_node: drop unknown_node eth0/1500 "},
+		{"the same, permissive", pod, unknownNode, []func(*scene){by(eth0), permissive}, "out: egress@eth0 pass unknown_node: pass unknown_node eth0/1500  plaintext"},
+		{"the same, by a device without programs", pod, unknownNode, []func(*scene){by(eth1), fenced}, "out: : drop not_steered eth1/9000 "},
+		{"the same, by the tunnel", pod, unknownNode, []func(*scene){by(wgs0)}, "out: tunnel_egress@wgs0 drop unknown_node: drop unknown_node wgs0/1420 "},
+		{"from this node to it", node, unknownNode, []func(*scene){by(eth0)}, "out: egress@eth0 pass not_pod_traffic: pass not_pod_traffic eth0/1500 "},
 		{"steer alone", pod, peerPod, []func(*scene){by(eth0), only(roleSteer)}, "out: egress@eth0 encrypt to_remote_pod, tunnel_egress@wgs0 encrypt to_remote_pod: encrypt to_remote_pod wgs0/1420 node-b"},
 		{"steer alone, to an unknown pod", pod, unknownPod, []func(*scene){by(eth0), only(roleSteer)}, "out: : pass unguarded eth0/1500  plaintext"},
 		{"without steer", pod, peerPod, []func(*scene){by(eth0), only(roleGuard)}, "out: egress@eth0 drop not_steered: drop not_steered eth0/1500 node-b"},
@@ -88,6 +94,9 @@ func TestExplain(t *testing.T) {
 		{"the same, with the table", unknownPod, pod, []func(*scene){by(cni0), bare, fenced}, "in: : drop plaintext_in cni0/1420 "},
 		{"from a peer's node", peerNode, pod, []func(*scene){by(cni0)}, "in: ingress@eth0 drop plaintext_in, tunnel_ingress@wgs0 pass to_local: pass to_local wgs0/1420 node-b"},
 		{"from a peer's node to this one", peerNode, node, []func(*scene){toHere}, "in: ingress@eth0 pass not_pod_traffic: pass not_pod_traffic lo/0 node-b"},
+		{"from an unknown node", unknownNode, pod, []func(*scene){by(cni0)}, "in: ingress@eth0 drop unknown_node: drop unknown_node cni0/1420 "},
+		{"the same, permissive", unknownNode, pod, []func(*scene){by(cni0), permissive}, "in: ingress@eth0 pass unknown_node: pass unknown_node cni0/1420  plaintext"},
+		{"from it to this node", unknownNode, node, []func(*scene){toHere}, "in: ingress@eth0 pass not_pod_traffic: pass not_pod_traffic lo/0 "},
 		{"from the world", world, pod, []func(*scene){by(cni0)}, "in: ingress@eth0 pass not_pod_traffic: pass not_pod_traffic cni0/1420 "},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -151,9 +160,10 @@ func TestExplainLayers(t *testing.T) {
 		egress: map[string]programs{"eth0": {roleSteer: "tcx", roleBackstop: "clsact"}},
 		ours:   []ownedRoute{{cidrs("10.244.2.0/24")[0], false}, {cidrs("10.244.0.0/16")[0], true}, {cidrs("10.244.8.0/24")[0], false}}}
 	for to, want := range map[string][]Layer{
-		"10.244.2.7": {{"guard", false, "not on the egress of the route's device"}, {"backstop", true, "clsact on the egress of eth0"}, {"nftables", false, "table inet t is for devices without programs"}, {"tunnel_route", true, "10.244.2.0/24"}, {"unreachable_route", true, "10.244.0.0/16"}},
-		"10.244.9.9": {{"guard", false, "not on the egress of the route's device"}, {"backstop", true, "clsact on the egress of eth0"}, {"nftables", false, "table inet t is for devices without programs"}, {"tunnel_route", false, "no route of ours into the tunnel for it"}, {"unreachable_route", true, "10.244.0.0/16"}},
-		"192.0.2.9":  {},
+		"10.244.2.7":  {{"guard", false, "not on the egress of the route's device"}, {"backstop", true, "clsact on the egress of eth0"}, {"nftables", false, "table inet t is for devices without programs"}, {"tunnel_route", true, "10.244.2.0/24"}, {"unreachable_route", true, "10.244.0.0/16"}},
+		"10.244.9.9":  {{"guard", false, "not on the egress of the route's device"}, {"backstop", true, "clsact on the egress of eth0"}, {"nftables", false, "table inet t is for devices without programs"}, {"tunnel_route", false, "no route of ours into the tunnel for it"}, {"unreachable_route", true, "10.244.0.0/16"}},
+		"192.0.2.9":   {{"guard", false, "not on the egress of the route's device"}, {"backstop", true, "clsact on the egress of eth0"}, {"nftables", false, "table inet t is for devices without programs"}, {"tunnel_route", false, "no route of ours into the tunnel for it"}, {"unreachable_route", false, "no unreachable route of ours for it"}},
+		"192.0.2.200": {},
 	} {
 		e := s.explain(netip.MustParseAddr("10.244.1.5"), netip.MustParseAddr(to))
 		if diff := cmp.Diff(want, e.Layers); diff != "" {

@@ -128,9 +128,11 @@ func judgeLayers(missing []string) Finding {
 	}
 	return Finding{
 		Name: "layers", Level: Fail, Detail: "missing: " + strings.Join(missing, ", "),
-		Mend: "the daemon puts back what is taken away: is it running? `wgsteer guard` does so without it",
+		Mend: mendLayers,
 	}
 }
+
+const mendLayers = "the daemon puts back what is taken away: is it running? `wgsteer guard` does so without it"
 
 // judgeLeftovers judges what is there of a data plane whose pins are gone.
 func judgeLeftovers(names []string) []Finding {

@@ -47,12 +47,12 @@ func TestJudge(t *testing.T) {
 
 func TestSlotOf(t *testing.T) {
 	for _, s := range []slot{{hook{2, false}, roleSteer}, {hook{4711, true}, roleGuard}, {hook{2, false}, ""}, {hook{2, true}, "newer"}} {
-		if got, err := slotOf(s.pin()); err != nil || got != s {
-			t.Errorf("%s: got %+v, %v", s.pin(), got, err)
+		if got, ok := slotOf(s.pin()); !ok || got != s {
+			t.Errorf("%s: got %+v, %v", s.pin(), got, ok)
 		}
 	}
 	for _, pin := range []string{"", "2", "2-", "2-egress-", "x-egress-guard", "02-egress-guard", "2-sideways-guard"} {
-		if s, err := slotOf(pin); err == nil {
+		if s, ok := slotOf(pin); ok {
 			t.Errorf("%q was taken for %+v", pin, s)
 		}
 	}

@@ -2,6 +2,8 @@ package steering_test
 
 import (
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -67,5 +69,52 @@ func TestOneProcess(t *testing.T) {
 			t.Fatal(err)
 		}
 		apply(t, second, guard())
+	})
+}
+
+// TestLockOfRemovedPins: who removes the pin directory removes the lock with it. The
+// process that had it locks the new one, or is told that another did.
+func TestLockOfRemovedPins(t *testing.T) {
+	byMechanism(t, func(t *testing.T, n node, o steering.Options) {
+		remove := func() {
+			if err := os.RemoveAll(filepath.Join(o.BPFFS, o.Name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		refused := func(s *steering.Steering, state steering.State) {
+			t.Helper()
+			if err := s.Apply(t.Context(), state); err == nil || !strings.Contains(err.Error(), "another process steers by the pins") {
+				t.Errorf("beside the other: %v", err)
+			}
+		}
+		first, second := start(t, o), start(t, o)
+		apply(t, first, guard())
+		remove()
+		apply(t, first, guard())
+		refused(second, guard())
+
+		remove()
+		apply(t, second, guard())
+		permissive := guard()
+		permissive.Strict = false
+		refused(first, permissive)
+		if err := second.Close(); err != nil {
+			t.Fatal(err)
+		}
+		apply(t, first, permissive)
+		if e, err := steering.Explain(o, podAddr, unknownPod); err != nil || e.Strict {
+			t.Errorf("what is pinned is not the first one's: %+v, %v", e, err)
+		}
+		wantFinding(t, o, "layers", steering.OK, "every layer")
+
+		run(t, first)
+		remove() // nobody applies anything
+		eventually(t, func() string {
+			if _, err := os.Stat(filepath.Join(o.BPFFS, o.Name, "maps", "prefixes")); err != nil {
+				return err.Error()
+			}
+			return ""
+		})
+		refused(start(t, o), guard())
 	})
 }

@@ -7,75 +7,110 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
-// checkLayers looks whether each layer of the guard stands, where a data plane has
-// left pins; and for what is left over where none has.
-func checkLayers(o Options, sel selection) []Finding {
-	if _, err := os.Stat(o.pins()); errors.Is(err, fs.ErrNotExist) {
+// checkLayers looks whether each layer of the guard stands, and what is to be there with a
+// tunnel, where a data plane has left pins; and for what is left over where none has.
+func checkLayers(o Options, net network, sel selection) []Finding {
+	missing, all := o.missingPins()
+	if all {
 		return append(checkLeftovers(o), checkOthers(o)...)
 	}
 	s, err := o.readPins()
-	if errors.Is(err, ErrNotPinned) { // a directory without maps
-		return append(checkLeftovers(o), checkOthers(o)...)
+	if errors.Is(err, errPinGone) { // what it held is not known, and so not what belongs there
+		return append([]Finding{judgeLayers(missing)}, checkOthers(o)...)
 	}
 	if err != nil {
 		return []Finding{failed("layers", err)}
 	}
-	var missing []string
+	state := s.state()
+	var wanted []attachment
 	for _, t := range sel.targets {
-		lacks, err := o.missingOn(t)
+		wanted = append(wanted, t.attachments()...)
+	}
+	for _, d := range net.devices { // while it is the one that packets are sent to
+		if d.name == o.Name && d.index == s.index {
+			state.Tunnel.Index = d.index
+			wanted = append(wanted, tunnelAttachments(d.index, d.name)...)
+		}
+	}
+	for _, look := range []func() ([]string, error){
+		func() ([]string, error) { return o.missingPrograms(wanted) },
+		func() ([]string, error) { return o.missingRoutes(state) },
+		func() ([]string, error) { return missingAddresses(state) },
+	} {
+		lacks, err := look()
 		if err != nil {
 			return []Finding{failed("layers", err)}
 		}
 		missing = append(missing, lacks...)
 	}
-	lacks, err := o.missingRoutes(s)
-	if err != nil {
-		return []Finding{failed("layers", err)}
-	}
-	return append([]Finding{judgeLayers(append(missing, lacks...))}, checkOthers(o)...)
+	return append([]Finding{judgeLayers(missing)}, checkOthers(o)...)
 }
 
-// missingOn are the guards that a device should have and has not. What redirects is
+// missingPrograms are the guards that should be attached and are not. What redirects is
 // none of them: without a tunnel there is nothing to redirect to.
-func (o Options) missingOn(t target) ([]string, error) {
+func (o Options) missingPrograms(wanted []attachment) ([]string, error) {
 	var missing []string
-	for _, h := range []hook{{t.Index, false}, {t.Index, true}} {
-		on, err := o.programsOn(h)
+	for _, at := range wanted {
+		on, err := o.programsOn(at.hook)
 		if err != nil {
 			return nil, err
 		}
-		for _, at := range t.attachments() {
-			// The backstop is needed where tcx is, and only there.
-			backstop := at.role == roleBackstop && on[roleGuard] != mechanismClsact
-			if at.hook == h && on[at.role] == "" && (at.role == roleGuard || backstop) {
-				missing = append(missing, at.String())
-			}
+		// The backstop is needed where tcx is, and only there.
+		backstop := at.role == roleBackstop && on[roleGuard] != mechanismClsact
+		if on[at.role] == "" && (at.role == roleGuard || backstop) {
+			missing = append(missing, at.String())
 		}
 	}
 	return missing, nil
 }
 
-// missingRoutes are the unreachable routes that strict wants and that are not there.
-func (o Options) missingRoutes(s scene) ([]string, error) {
+// missingRoutes are the routes of ours that state wants and that are not there.
+func (o Options) missingRoutes(state State) ([]string, error) {
 	routes, err := host{o.RouteProtocol, o.RouteTable}.ourRoutes()
-	if err != nil || !s.strict {
+	if err != nil {
 		return nil, err
 	}
-	var missing []string
-	for _, cidr := range s.clusterCIDRs() {
-		there := slices.ContainsFunc(routes, func(r netlink.Route) bool {
-			dst, ok := prefixOf(r.Dst)
-			return ok && dst == cidr && r.Type == unix.RTN_UNREACHABLE
-		})
-		if !there {
-			missing = append(missing, fmt.Sprintf("unreachable route to %v", cidr))
+	there := map[routeKey]int{} // the device that it leads to; 0: unreachable
+	for _, r := range routes {
+		if key, target, ok := ownRoute(r); ok && r.Table == o.RouteTable {
+			there[key] = target.device
 		}
 	}
+	var missing []string
+	for key, target := range state.routes() {
+		if device, ok := there[key]; !ok || device != target.device {
+			missing = append(missing, part{layer: layerRoute, device: target.device, prefix: key.dst}.String())
+		}
+	}
+	slices.Sort(missing)
+	return missing, nil
+}
+
+// missingAddresses are those of ours that the tunnel device should have and has not.
+func missingAddresses(state State) ([]string, error) {
+	if state.Tunnel.Index == 0 {
+		return nil, nil
+	}
+	listed, err := listAddresses(state.Tunnel.Index)
+	if err != nil {
+		return nil, err
+	}
+	want := state.addresses()
+	for _, a := range listed {
+		if p, ok := prefixOf(a.IPNet); ok {
+			delete(want, p)
+		}
+	}
+	var missing []string
+	for p := range want {
+		missing = append(missing, part{layer: layerAddress, prefix: p}.String())
+	}
+	slices.Sort(missing)
 	return missing, nil
 }
 
@@ -92,16 +127,25 @@ func checkLeftovers(o Options) []Finding {
 	return judgeLeftovers(names)
 }
 
-// checkOthers finds the pins of other tunnel devices that no process holds.
+// checkOthers finds what is not of this tunnel device: what others pinned beside our
+// links, and the pins of other tunnel devices that no process holds.
 func checkOthers(o Options) []Finding {
+	var found []Finding
+	if _, strange, err := pinnedSlots(o.links()); err != nil {
+		found = append(found, failed("leftovers", err))
+	} else if len(strange) > 0 {
+		found = append(found, Finding{
+			Name: "leftovers", Level: Warn, Detail: "not wgsteer's, among its links: " + strings.Join(strange, ", "),
+			Mend: "remove what is not needed; wgsteer leaves it alone",
+		})
+	}
 	entries, err := os.ReadDir(o.BPFFS)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return found
 	}
 	if err != nil {
-		return []Finding{failed("leftovers", fmt.Errorf("list %s: %w", o.BPFFS, err))}
+		return append(found, failed("leftovers", fmt.Errorf("list %s: %w", o.BPFFS, err)))
 	}
-	var found []Finding
 	for _, e := range entries {
 		dir := filepath.Join(o.BPFFS, e.Name())
 		if e.Name() == o.Name || !e.IsDir() || held(dir) {

@@ -32,9 +32,10 @@ func TestMend(t *testing.T) {
 			name string
 			what []string // of the repairs, some
 			take func(t *testing.T)
+			sole bool // there are no others
 		}
 		tests := []test{
-			{"our routes", []string{"unreachable route to 10.244.0.0/16", "route to 10.244.2.0/24", "route to fd00:244:2::/64"}, removeOurRoutes},
+			{"our routes", []string{"unreachable route to 10.244.0.0/16", "route to 10.244.2.0/24", "route to fd00:244:2::/64"}, removeOurRoutes, false},
 			{"an address of the tunnel device", []string{"address 192.0.2.1/32"}, func(t *testing.T) {
 				a, err := netlink.ParseAddr("192.0.2.1/32")
 				if err != nil {
@@ -43,27 +44,27 @@ func TestMend(t *testing.T) {
 				if err := netlink.AddrDel(byName(t, o.Name), a); err != nil {
 					t.Fatal(err)
 				}
-			}},
+			}, false}, // the routes that give it as a source go with it
 			{"the clsact qdisc", map[bool][]string{
 				true:  {"steer on the egress of eth0", "guard on the egress of eth0", "guard on the ingress of eth0"},
 				false: {"backstop on the egress of eth0", "backstop on the ingress of eth0"},
-			}[byClsact(o)], func(t *testing.T) { deleteClsact(t, "eth0") }},
+			}[byClsact(o)], func(t *testing.T) { deleteClsact(t, "eth0") }, false},
 			{"the tunnel device's clsact qdisc", map[bool][]string{
 				true:  {"guard on the egress of wgt0", "guard on the ingress of wgt0"},
 				false: {"backstop on the ingress of wgt0"},
-			}[byClsact(o)], func(t *testing.T) { deleteClsact(t, o.Name) }},
+			}[byClsact(o)], func(t *testing.T) { deleteClsact(t, o.Name) }, false},
 			{"the pins", []string{"pin of map prefixes", "pin of map settings"}, func(t *testing.T) {
 				if err := os.RemoveAll(pins); err != nil {
 					t.Fatal(err)
 				}
-			}},
+			}, false},
 		}
 		if !byClsact(o) {
 			tests = append(tests,
-				test{"steer's link", []string{"steer on the egress of eth0"}, detach(fmt.Sprintf("%d-egress-steer", eth0))},
-				test{"the guard's link", []string{"guard on the egress of eth0"}, detach(fmt.Sprintf("%d-egress-guard", eth0))},
-				test{"the guard's link at ingress", []string{"guard on the ingress of eth0"}, detach(fmt.Sprintf("%d-ingress-guard", eth0))},
-				test{"the tunnel's link", []string{"guard on the ingress of wgt0"}, detach(fmt.Sprintf("%d-ingress-guard", index))})
+				test{"steer's link", []string{"steer on the egress of eth0"}, detach(fmt.Sprintf("%d-egress-steer", eth0)), true},
+				test{"the guard's link", []string{"guard on the egress of eth0"}, detach(fmt.Sprintf("%d-egress-guard", eth0)), true},
+				test{"the guard's link at ingress", []string{"guard on the ingress of eth0"}, detach(fmt.Sprintf("%d-ingress-guard", eth0)), true},
+				test{"the tunnel's link", []string{"guard on the ingress of wgt0"}, detach(fmt.Sprintf("%d-ingress-guard", index)), true})
 		}
 		if byClsact(o) {
 			tests = append(tests, test{"the guard's filter", []string{"guard on the egress of eth0"}, func(t *testing.T) {
@@ -78,7 +79,7 @@ func TestMend(t *testing.T) {
 						}
 					}
 				}
-			}})
+			}, true})
 		}
 		o.VerifyEvery = time.Hour
 		for _, test := range tests {
@@ -95,6 +96,9 @@ func TestMend(t *testing.T) {
 					return ""
 				})
 				wantRepairs(t, s, test.what)
+				if r := s.Status().Repairs; test.sole && len(r) != len(test.what) {
+					t.Errorf("repairs of %q alone are told of as %+v", test.what, r)
+				}
 				before2 := s.Status()
 				send(t, n.pod, podAddr, peerPod, test.name)
 				expect(t, tun, test.name)

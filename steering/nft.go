@@ -12,7 +12,7 @@ import (
 // nftLayout counts the changes of the table's chains, sets and rules. It is in
 // the comment of each chain's first rule, for people who compare two nodes; a
 // table that differs in anything is replaced, of whatever layout it is.
-const nftLayout = 1
+const nftLayout = 2
 
 // The names of the chains, which are also the hooks that Status shows.
 const (
@@ -25,7 +25,8 @@ const (
 	nftSteered     = "steered"
 	nftOtherPods   = "other_pods"   // remote_pod and cluster: merged, so that no peer changes it
 	nftLocalPods   = "local_pods"   // local_pod
-	nftRemoteNodes = "remote_nodes" // remote_node
+	nftRemoteNodes = "remote_nodes" // remote_node, but those in nftNodeCIDRs
+	nftNodeCIDRs   = "node_cidrs"   // unknown_node and the remote_node within, so that these change nothing
 )
 
 // nftTable is our nftables table, as data. It keeps traffic of pods between
@@ -99,13 +100,24 @@ func nft(prefixes map[bpf.SteerPrefixKey]bpf.SteerPrefix, devices map[int]bool, 
 			t.ranges[name] = append(t.ranges[name], r)
 		}
 	}
-	put(nftOtherPods, rangesOf(classes, bpf.ClassRemotePod, bpf.ClassCluster))
-	put(nftLocalPods, rangesOf(classes, bpf.ClassLocalPod))
+	nodes := &prefixSet{}
 	for p, class := range classes {
-		if class == bpf.ClassRemoteNode { // a single address; kept apart, each comes and goes with its peer
+		if class == bpf.ClassUnknownNode {
+			nodes.put(p, struct{}{})
+		}
+	}
+	for p, class := range classes {
+		if class != bpf.ClassRemoteNode {
+			continue
+		}
+		delete(classes, p)
+		if !nodes.holds(p) { // a single address; kept apart, each comes and goes with its peer
 			put(nftRemoteNodes, []addrRange{{p.Addr(), lastOf(p)}})
 		}
 	}
+	put(nftNodeCIDRs, rangesOf(classes, bpf.ClassUnknownNode))
+	put(nftOtherPods, rangesOf(classes, bpf.ClassRemotePod, bpf.ClassCluster))
+	put(nftLocalPods, rangesOf(classes, bpf.ClassLocalPod))
 	return t
 }
 
@@ -117,7 +129,7 @@ func family(a netip.Addr) string {
 }
 
 // rules are the same for every node. The class table's rows for a device without
-// programs come down to two each way; what the programs would encrypt has no
+// programs come down to three each way; what the programs would encrypt has no
 // other way than theirs.
 func (t nftTable) rules() []nftRule {
 	verdict, suffix, does := nftContinue, "_pass", "permissive: counted"
@@ -137,10 +149,14 @@ func (t nftTable) rules() []nftRule {
 			nftMatch{nftDestination, nftOtherPods + f})
 		add(nftEgress, "from a pod here to another node, past the tunnel",
 			nftMatch{nftSource, nftLocalPods + f}, nftMatch{nftDestination, nftRemoteNodes + f})
+		add(nftEgress, "from a pod here to an address of nodes, past the tunnel",
+			nftMatch{nftSource, nftLocalPods + f}, nftMatch{nftDestination, nftNodeCIDRs + f})
 		add(nftIngress, "from a pod elsewhere, past the tunnel",
 			nftMatch{nftSource, nftOtherPods + f})
 		add(nftIngress, "from another node to a pod here, past the tunnel",
 			nftMatch{nftSource, nftRemoteNodes + f}, nftMatch{nftDestination, nftLocalPods + f})
+		add(nftIngress, "from an address of nodes to a pod here, past the tunnel",
+			nftMatch{nftSource, nftNodeCIDRs + f}, nftMatch{nftDestination, nftLocalPods + f})
 	}
 	return rules
 }

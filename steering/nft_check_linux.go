@@ -29,6 +29,11 @@ func checkNft(o Options) Finding {
 		return Finding{Name: "nftables", Level: Warn, Detail: name + " is left over: nothing is pinned", Mend: "wgsteer teardown"}
 	case errors.Is(err, ErrNotPinned):
 		return Finding{Name: "nftables", Level: OK, Detail: "the kernel has nf_tables"}
+	case errors.Is(err, errPinGone): // "layers" says so
+		return Finding{
+			Name: "nftables", Level: Warn, Detail: "what is to be in " + name + " is not known: " + err.Error(),
+			Mend: mendLayers,
+		}
 	case err != nil:
 		return failed("nftables", err)
 	}

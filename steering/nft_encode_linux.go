@@ -54,7 +54,8 @@ func nftSets(table *nftables.Table) []*nftables.Set {
 		sets = append(sets,
 			&nftables.Set{Name: nftOtherPods + f.suffix, KeyType: f.key, Interval: true, Comment: "pods of the cluster but those of this node"},
 			&nftables.Set{Name: nftLocalPods + f.suffix, KeyType: f.key, Interval: true, Comment: "pods of this node"},
-			&nftables.Set{Name: nftRemoteNodes + f.suffix, KeyType: f.key, KeyByteOrder: binaryutil.BigEndian, Comment: "the peers' nodes"})
+			&nftables.Set{Name: nftRemoteNodes + f.suffix, KeyType: f.key, KeyByteOrder: binaryutil.BigEndian, Comment: "the peers' nodes, but those in node_cidrs"},
+			&nftables.Set{Name: nftNodeCIDRs + f.suffix, KeyType: f.key, Interval: true, Comment: "the node CIDRs but this node's addresses"})
 	}
 	for i, s := range sets {
 		s.Table, s.ID = table, uint32(i+1)

@@ -17,6 +17,7 @@ import (
 // kernel that cannot have it is no failure of Apply, for all else stands: Status
 // tells of it.
 func (s *Steering) fence(net network, devices []Attachment) error {
+	s.spared = nil
 	steered := map[int]bool{}
 	for _, d := range devices {
 		if d.Error == "" && d.Index != 0 {
@@ -26,16 +27,21 @@ func (s *Steering) fence(net network, devices []Attachment) error {
 	if s.have == nil && s.state.Tunnel.Index == 0 {
 		return errors.New("the nftables table stays as it is: what an earlier process knew could not be read")
 	}
-	changed, disturbed, err := s.table.set(nft(s.classes(), net.spared(steered), s.state.Strict))
+	spared := net.spared(steered)
+	changed, disturbed, err := s.table.set(nft(s.classes(), spared, s.state.Strict))
 	if errors.Is(err, errNoNftables) {
 		s.lack(layerTable, fmt.Errorf("devices that are not steered are unguarded: %w", err))
 		return s.wrote(changed, nil)
 	}
 	if err == nil {
+		s.spared = spared
 		s.repairs.stand(part{layer: layerTable, name: s.table.String()}, disturbed, s.options.Now())
 	}
 	return s.wrote(changed, err)
 }
+
+// fenced says whether the table has its say on a device.
+func (s *Steering) fenced(device int) bool { return s.spared != nil && !s.spared[device] }
 
 // classes are those of all prefixes that the maps have in the end: without a
 // tunnel, also of those that an earlier process knew.

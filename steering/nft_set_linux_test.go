@@ -140,7 +140,7 @@ func TestNftReads(t *testing.T) {
 	}
 	h := Options{Name: "wg+1"}.nft()
 	s := someState(2)
-	s.Strict = true
+	s.Strict, s.NodeCIDRs = true, cidrs("172.16.0.0/12")
 	if _, _, err := h.set(s.nft(1)); err != nil {
 		t.Fatal(err)
 	}
@@ -151,9 +151,10 @@ func TestNftReads(t *testing.T) {
 		"elements = { 10.128.1.0-10.255.255.255 }",
 		"elements = { fd00:10:0:1::-fd00:10:ffff:ffff:ffff:ffff:ffff:ffff }",
 		"elements = { 192.168.0.0, 192.168.0.1 }",
+		"elements = { 172.16.0.0/12 }",
 		"type filter hook postrouting priority 1000; policy accept;",
 		"type filter hook prerouting priority raw - 10; policy accept;",
-		`oif @steered accept comment "layout 1: the programs decide on these devices"`,
+		`oif @steered accept comment "layout 2: the programs decide on these devices"`,
 		`ip daddr @other_pods4 counter name "unsteered_egress_drop" drop comment "to a pod elsewhere, past the tunnel; strict: dropped"`,
 		`ip6 saddr @remote_nodes6 ip6 daddr @local_pods6 counter name "unsteered_ingress_drop" drop comment "from another node to a pod here, past the tunnel; strict: dropped"`,
 	} {

@@ -43,17 +43,19 @@ func (t nftTable) decide(chain string, device int, source, destination netip.Add
 // that is where it is going.
 func TestNftRules(t *testing.T) {
 	whose := map[bpf.Class][]netip.Addr{ // IPv4, IPv6
-		bpf.ClassNone:       addrs("198.51.100.7", "2001:db8:ffff::7"),
-		bpf.ClassLocalPod:   addrs("10.244.1.5", "fd00:244:1::5"),
-		bpf.ClassLocalNode:  addrs("192.0.2.1", "2001:db8::1"),
-		bpf.ClassRemotePod:  addrs("10.244.2.7", "fd00:244:2::7"),
-		bpf.ClassRemoteNode: addrs("192.0.2.2", "2001:db8::2"),
-		bpf.ClassCluster:    addrs("10.244.9.9", "fd00:244:9::9"),
+		bpf.ClassNone:        addrs("198.51.100.7", "2001:db8:ffff::7"),
+		bpf.ClassLocalPod:    addrs("10.244.1.5", "fd00:244:1::5"),
+		bpf.ClassLocalNode:   addrs("192.0.2.1", "2001:db8::1"),
+		bpf.ClassRemotePod:   addrs("10.244.2.7", "fd00:244:2::7"),
+		bpf.ClassRemoteNode:  addrs("192.0.2.2", "2001:db8:2::2"), // in a node CIDR, and in none
+		bpf.ClassCluster:     addrs("10.244.9.9", "fd00:244:9::9"),
+		bpf.ClassUnknownNode: addrs("192.0.2.3", "2001:db8::3"),
 	}
 	state := State{
 		LocalPodCIDRs: cidrs("10.244.1.0/24", "fd00:244:1::/64"),
 		LocalNodeIPs:  whose[bpf.ClassLocalNode],
 		ClusterCIDRs:  cidrs("10.244.0.0/16", "fd00:244::/32"),
+		NodeCIDRs:     cidrs("192.0.2.0/30", "2001:db8::/126"),
 		Peers:         []Peer{{Name: "b", PodCIDRs: cidrs("10.244.2.0/24", "fd00:244:2::/64"), NodeIPs: whose[bpf.ClassRemoteNode]}},
 	}
 	const steered, other = 2, 3
@@ -66,7 +68,7 @@ func TestNftRules(t *testing.T) {
 					_, in := decide(bpf.HookIngress, from, to, true, true)
 					for chain, refused := range map[string]bool{
 						nftEgress:  out != bpf.ReasonNotPodTraffic && to != bpf.ClassLocalPod,
-						nftIngress: in == bpf.ReasonPlaintextIn,
+						nftIngress: in != bpf.ReasonNotPodTraffic,
 					} {
 						counter, verdict := "", nftContinue
 						switch {
@@ -91,7 +93,8 @@ func TestNftRules(t *testing.T) {
 	}
 }
 
-// TestNftSets: peers' pods change nothing, and their nodes an element each.
+// TestNftSets: peers' pods change nothing, and their nodes an element each, or none
+// where a node CIDR holds them.
 func TestNftSets(t *testing.T) {
 	s := State{LocalPodCIDRs: cidrs("10.244.1.0/24"), ClusterCIDRs: cidrs("10.244.0.0/16", "10.244.0.0/20", "fd00:244::/32")}
 	text := func() map[string]string {
@@ -113,6 +116,12 @@ func TestNftSets(t *testing.T) {
 	want["remote_nodes4"], want["remote_nodes6"] = "192.0.2.2-192.0.2.2", "2001:db8::2-2001:db8::2"
 	if diff := cmp.Diff(want, text()); diff != "" {
 		t.Errorf("with one (-want +got):\n%s", diff)
+	}
+	s.NodeCIDRs, s.LocalNodeIPs = cidrs("192.0.2.0/29", "192.0.2.0/30"), addrs("192.0.2.1")
+	delete(want, "remote_nodes4")
+	want["node_cidrs4"] = "192.0.2.0-192.0.2.0 192.0.2.2-192.0.2.7"
+	if diff := cmp.Diff(want, text()); diff != "" {
+		t.Errorf("with node CIDRs around it (-want +got):\n%s", diff)
 	}
 }
 

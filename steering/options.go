@@ -82,3 +82,6 @@ func (o Options) validated() (Options, error) {
 
 // pins is the directory of this tunnel device's pins.
 func (o Options) pins() string { return filepath.Join(o.BPFFS, o.Name) }
+
+// links is the directory of the links' pins.
+func (o Options) links() string { return filepath.Join(o.pins(), "links") }

@@ -21,7 +21,9 @@ func (s *Steering) attach(at attachment) error {
 		}
 	}
 	if err == nil && at.by(s.attacher.mechanism) != "" {
-		s.repairs.stand(part{layer: layerProgram, name: at.String(), device: at.device}, changed > 0, s.options.Now())
+		put := changed > 0 && !s.attacher.moved[at.slot] // what we move ourselves is no repair
+		delete(s.attacher.moved, at.slot)
+		s.repairs.stand(part{layer: layerProgram, name: at.String(), device: at.device}, put, s.options.Now())
 	}
 	return s.wrote(changed, err)
 }

@@ -69,7 +69,7 @@ func TestRangesOf(t *testing.T) {
 func TestRangesOfRandom(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	random := rand.New(rand.NewPCG(seed, 0))
-	all := []bpf.Class{bpf.ClassNone, bpf.ClassLocalPod, bpf.ClassLocalNode, bpf.ClassRemotePod, bpf.ClassRemoteNode, bpf.ClassCluster}
+	all := []bpf.Class{bpf.ClassNone, bpf.ClassLocalPod, bpf.ClassLocalNode, bpf.ClassRemotePod, bpf.ClassRemoteNode, bpf.ClassCluster, bpf.ClassUnknownNode}
 	for range 2000 {
 		classes := map[netip.Prefix]bpf.Class{}
 		for range random.IntN(12) {

@@ -23,6 +23,10 @@ type State struct {
 	// ClusterCIDRs hold all pods of the cluster, announced or not, and no address
 	// of a node: that one could not send to its peers.
 	ClusterCIDRs []netip.Prefix
+	// NodeCIDRs hold the addresses of nodes, known or not, and no pod. Between a pod here
+	// and one of them that is neither this node's nor a peer's nothing may cross. What is
+	// in none of them, and no peer's, is the world's.
+	NodeCIDRs []netip.Prefix
 	// Devices are the names of the devices to steer; empty: found by themselves.
 	Devices []string
 	// EncapsulationPorts are where pod packets inside of others are looked for.

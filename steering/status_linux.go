@@ -49,7 +49,7 @@ func (s *Steering) Status() Status {
 	status.Unsteerable = slices.Clone(status.Unsteerable)
 	status.Repairs = slices.Clone(status.Repairs)
 	if s.leaks != "" && status.Failing == "" {
-		status.Failing = "pod packets may leave by devices that are not steered: " + s.leaks
+		status.Failing = "not every way to other nodes is steered: " + s.leaks
 	}
 	if status.Failing == "" {
 		status.Failing = s.lacking()

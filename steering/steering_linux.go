@@ -26,6 +26,7 @@ type Steering struct {
 	lacked   map[string]string // the same of the reconciliation before
 	shown    Status            // without counters
 	leaks    string            // see selection
+	spared   map[int]bool      // devices that the nftables table leaves alone; nil: there is none
 	uplinks  []Device          // as found last
 	told     []Device          // what uplinks were when UplinksChanged was called last
 	lock     *os.File          // while objects are open
@@ -98,27 +99,43 @@ func (s *Steering) reconcile() error {
 	return err
 }
 
-// open loads programs and opens or makes maps, once.
+// open loads programs and opens or makes maps, once, and sees that the lock is held.
 func (s *Steering) open() error {
 	if s.objects != nil {
-		return nil
+		return s.relock()
 	}
-	lock, err := lockPins(s.options.pins())
+	lock, err := lockPins(s.options.pins(), lockWait)
 	if err != nil {
 		return err
 	}
-	attacher, err := newAttacher(s.options)
-	if err == nil {
-		err = attacher.requireOwnNamespace()
-	}
-	if err != nil {
+	if err := s.load(); err != nil {
 		return errors.Join(err, lock.Close())
+	}
+	s.lock = lock
+	return nil
+}
+
+// load takes what is pinned, and makes the rest. The lock is held.
+func (s *Steering) load() error {
+	attacher, err := newAttacher(s.options)
+	if err != nil {
+		return err
+	}
+	if err := attacher.requireOwnNamespace(); err != nil {
+		return err
+	}
+	_, strange, err := pinnedSlots(attacher.links)
+	if err != nil {
+		return err
+	}
+	for _, path := range strange {
+		s.options.Logger.Warn("a pin is not wgsteer's, and left alone", "pin", path)
 	}
 	objects, err := openObjects(s.options.pins())
 	if err != nil {
-		return errors.Join(err, lock.Close())
+		return err
 	}
-	s.objects, s.attacher, s.lock = objects, attacher, lock
+	s.objects, s.attacher = objects, attacher
 	return nil
 }
 
@@ -171,7 +188,7 @@ func (s *Steering) converge() error {
 	}
 	errs = append(errs, s.routes(effective.routes()))
 	s.show(devices, tunnel, sel.unsteerable)
-	s.leaks, s.uplinks = sel.leaks(), sel.uplinks()
+	s.leaks, s.uplinks = sel.leaks(s.state.Strict, s.fenced), sel.uplinks()
 	// A look at the counters is a system call for each: now and then, and when
 	// the policy has become another.
 	if anew || s.shown.Plaintext.Since.IsZero() != s.state.Strict {

@@ -17,7 +17,7 @@ type contents struct {
 
 // table derives the maps' contents from a valid state; known are the peers'
 // numbers so far. Of two classes for one prefix the one that knows more wins: a
-// cluster CIDR yields to the pods that fill it.
+// cluster CIDR yields to the pods that fill it, a node CIDR to the nodes.
 func (s State) table(known map[uint32]string) contents {
 	want := contents{prefixes: map[bpf.SteerPrefixKey]bpf.SteerPrefix{}}
 	put := func(p netip.Prefix, class bpf.Class, peer uint32) {
@@ -25,6 +25,9 @@ func (s State) table(known map[uint32]string) contents {
 	}
 	for _, cidr := range s.ClusterCIDRs {
 		put(cidr, bpf.ClassCluster, 0)
+	}
+	for _, cidr := range s.NodeCIDRs {
+		put(cidr, bpf.ClassUnknownNode, 0)
 	}
 	names := make([]string, len(s.Peers))
 	for i, p := range s.Peers {

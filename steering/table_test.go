@@ -30,6 +30,7 @@ func TestTable(t *testing.T) {
 		LocalPodCIDRs: cidrs("10.244.1.0/24"),
 		LocalNodeIPs:  addrs("192.0.2.1", "2001:db8::1"),
 		ClusterCIDRs:  cidrs("10.244.0.0/16", "10.244.2.0/24", "fd00::/32"),
+		NodeCIDRs:     cidrs("192.0.2.0/24", "192.0.2.3/32", "2001:db8::/64"),
 		Peers: []Peer{
 			{Name: "c", PodCIDRs: cidrs("10.244.3.0/24"), NodeIPs: addrs("192.0.2.3")},
 			{Name: "b", PodCIDRs: cidrs("10.244.2.0/24", "fd00:0:2::/64"), NodeIPs: addrs("2001:db8::2")},
@@ -43,13 +44,15 @@ func TestTable(t *testing.T) {
 		"10.244.0.0/16":   {bpf.ClassCluster, 0},
 		"fd00::/32":       {bpf.ClassCluster, 0},
 		"10.244.1.0/24":   {bpf.ClassLocalPod, 0},
+		"192.0.2.0/24":    {bpf.ClassUnknownNode, 0},
+		"2001:db8::/64":   {bpf.ClassUnknownNode, 0},
 		"192.0.2.1/32":    {bpf.ClassLocalNode, 0},
 		"2001:db8::1/128": {bpf.ClassLocalNode, 0},
 		"10.244.2.0/24":   {bpf.ClassRemotePod, 2}, // not the cluster's: a peer has it
 		"fd00:0:2::/64":   {bpf.ClassRemotePod, 2},
 		"2001:db8::2/128": {bpf.ClassRemoteNode, 2},
 		"10.244.3.0/24":   {bpf.ClassRemotePod, 7},
-		"192.0.2.3/32":    {bpf.ClassRemoteNode, 7},
+		"192.0.2.3/32":    {bpf.ClassRemoteNode, 7}, // not a node CIDR: a peer has it
 	}
 	table := s.table(map[uint32]string{1: "gone", 7: "c"})
 	got := map[string]value{}
@@ -61,6 +64,28 @@ func TestTable(t *testing.T) {
 	}
 	if diff := cmp.Diff(map[uint32]string{2: "b", 7: "c"}, table.names); diff != "" {
 		t.Errorf("names (-want +got):\n%s", diff)
+	}
+}
+
+// TestStateOfTheTable: what the maps hold tells the state that they were made of.
+func TestStateOfTheTable(t *testing.T) {
+	made := explained.table(nil)
+	again := scene{contents: made, strict: true}.state()
+	remade := again.table(made.names)
+	if d := diff(made.prefixes, remade.prefixes, false); len(d.put)+len(d.delete) > 0 {
+		t.Errorf("other prefixes: %+v", d)
+	}
+	if diff := cmp.Diff(made.names, remade.names); diff != "" {
+		t.Errorf("other names (-want +got):\n%s", diff)
+	}
+	tunnel := explained
+	tunnel.Strict, tunnel.Tunnel = true, Tunnel{Index: 7, Addresses: cidrs("192.0.2.1/32", "2001:db8::1/128")}
+	again.Tunnel.Index = 7
+	if d := diff(tunnel.routes(), again.routes(), false); len(d.put)+len(d.delete) > 0 {
+		t.Errorf("other routes: %+v", d)
+	}
+	if diff := cmp.Diff(tunnel.addresses(), again.addresses(), cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
+		t.Errorf("other addresses (-want +got):\n%s", diff)
 	}
 }
 

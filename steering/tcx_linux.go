@@ -107,7 +107,7 @@ func linkOn(h hook, l link.Link) (bool, error) {
 // requireOwnNamespace is an error if a pinned link is attached to a device of
 // another network namespace: these pins are that one's guard.
 func (a *attacher) requireOwnNamespace() error {
-	pinned, err := pinnedSlots(a.links)
+	pinned, _, err := pinnedSlots(a.links)
 	if err != nil {
 		return err
 	}
@@ -189,24 +189,24 @@ func (a *attacher) detachTCX(s slot) (int, error) {
 	return 1, l.Close()
 }
 
-// pinnedSlots are those with a pin in dir.
-func pinnedSlots(dir string) ([]slot, error) {
+// pinnedSlots are those with a pin in dir. What has another name there is somebody else's:
+// it is left alone, and its path returned.
+func pinnedSlots(dir string) (slots []slot, strange []string, err error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil, nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("list the pinned links: %w", err)
+		return nil, nil, fmt.Errorf("list the pinned links: %w", err)
 	}
-	var slots []slot
 	for _, e := range entries {
-		s, err := slotOf(e.Name())
-		if err != nil {
-			return nil, fmt.Errorf("in %s: %w", dir, err)
+		if s, ok := slotOf(e.Name()); ok {
+			slots = append(slots, s)
+		} else {
+			strange = append(strange, filepath.Join(dir, e.Name()))
 		}
-		slots = append(slots, s)
 	}
-	return slots, nil
+	return slots, strange, nil
 }
 
 func (h hook) attachType() ebpf.AttachType {

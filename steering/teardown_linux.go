@@ -22,14 +22,15 @@ type remnant struct {
 // nftables table, programs, routes, addresses, pins; no Steering may be running
 // for it. From then on packets between pods go as if wgsteer had never been. It
 // returns what it removed, also beside an error, and has looked afterwards that
-// nothing is left. A second time there is nothing to remove.
+// nothing is left. A second time there is nothing to remove. What others have pinned beside
+// our links is left in place, with its directory, and named by the error.
 func Teardown(options Options) (removed []string, err error) {
 	o, err := options.validated()
 	if err != nil {
 		return nil, err
 	}
 	if _, err := os.Stat(o.pins()); err == nil {
-		lock, err := lockPins(o.pins())
+		lock, err := lockPins(o.pins(), lockWait)
 		if err != nil {
 			return nil, err
 		}
@@ -56,6 +57,11 @@ func Teardown(options Options) (removed []string, err error) {
 	errs = append(errs, err)
 	for _, r := range left {
 		errs = append(errs, fmt.Errorf("left over: %s", r.name))
+	}
+	_, strange, err := pinnedSlots(o.links())
+	errs = append(errs, err)
+	for _, path := range strange {
+		errs = append(errs, fmt.Errorf("left in place: %s, which is not wgsteer's: remove it, and run this again for its directory", path))
 	}
 	return removed, errors.Join(errs...)
 }
@@ -84,7 +90,7 @@ func (o Options) attachedRemnants() ([]remnant, error) {
 	if err != nil {
 		return nil, err
 	}
-	pinned, err := pinnedSlots(a.links)
+	pinned, _, err := pinnedSlots(a.links)
 	if err != nil {
 		return nil, err
 	}
@@ -158,7 +164,11 @@ func (o Options) pinnedRemnants() ([]remnant, error) {
 		path := filepath.Join(maps, e.Name())
 		found = append(found, remnant{"pin " + path, func() error { return os.Remove(path) }})
 	}
-	for _, dir := range []string{maps, filepath.Join(o.pins(), "links"), o.pins()} {
+	dirs := []string{maps, o.links(), o.pins()}
+	if _, strange, err := pinnedSlots(o.links()); err != nil || len(strange) > 0 {
+		dirs = dirs[:1] // the others are not ours alone
+	}
+	for _, dir := range dirs {
 		if _, err := os.Lstat(dir); err == nil {
 			found = append(found, remnant{"directory " + dir, func() error { return os.Remove(dir) }})
 		}

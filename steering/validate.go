@@ -59,6 +59,9 @@ func (s State) checkOwn() []error {
 			errs = append(errs, err)
 		}
 	}
+	for _, cidr := range s.NodeCIDRs {
+		errs = append(errs, s.checkNodes(cidr))
+	}
 	for _, cidr := range s.LocalPodCIDRs {
 		errs = append(errs, s.checkPods(cidr))
 	}
@@ -133,6 +136,20 @@ func (s State) checkNode(what string, addr netip.Addr) error {
 	return nil
 }
 
+// checkNodes checks a node CIDR. What it shared with a cluster CIDR would be a node's
+// and a pod's.
+func (s State) checkNodes(cidr netip.Prefix) error {
+	if err := checkPrefix("node CIDR", cidr); err != nil {
+		return err
+	}
+	for _, cluster := range s.ClusterCIDRs {
+		if cluster.Overlaps(cidr) {
+			return fmt.Errorf("node CIDR %v overlaps cluster CIDR %v, which holds pods alone: make one of them narrower", cidr, cluster)
+		}
+	}
+	return nil
+}
+
 // checkPrefix refuses what the table of prefixes cannot say: IPv4 is there as
 // ::ffff:0:0/96, which an IPv6 prefix may not cover.
 func checkPrefix(what string, p netip.Prefix) error {
@@ -177,6 +194,7 @@ func (s State) clone() *State {
 	s.LocalPodCIDRs = slices.Clone(s.LocalPodCIDRs)
 	s.LocalNodeIPs = slices.Clone(s.LocalNodeIPs)
 	s.ClusterCIDRs = slices.Clone(s.ClusterCIDRs)
+	s.NodeCIDRs = slices.Clone(s.NodeCIDRs)
 	s.Devices = slices.Clone(s.Devices)
 	s.EncapsulationPorts.VXLAN = slices.Clone(s.EncapsulationPorts.VXLAN)
 	s.EncapsulationPorts.Geneve = slices.Clone(s.EncapsulationPorts.Geneve)

@@ -178,7 +178,7 @@ func (s *Steering) again() {
 	}
 }
 
-// intact says whether links and pins are as they were left: the kernel tells nobody
+// intact says whether lock, links and pins are as they were left: the kernel tells nobody
 // when one is detached or removed. It costs a system call for each.
 func (s *Steering) intact() bool {
 	s.mu.Lock()
@@ -186,7 +186,7 @@ func (s *Steering) intact() bool {
 	if s.objects == nil {
 		return true
 	}
-	return s.attacher.intact() && s.objects.intact(s.options.pins())
+	return locks(s.lock, s.options.pins()) && s.attacher.intact() && s.objects.intact(s.options.pins())
 }
 
 // tell calls UplinksChanged if they have.

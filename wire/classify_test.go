@@ -19,9 +19,10 @@ var cluster = wire.Cluster{
 		{IPs: addrs(nodeA, nodeA6), PodCIDRs: prefixes("10.244.1.0/24", "fd00:10:244:1::/64")},
 		{IPs: addrs(nodeB, nodeB6), PodCIDRs: prefixes("10.244.2.0/24", "fd00:10:244:2::/64")},
 	},
-	Pods:  prefixes("10.244.0.0/16"),
-	Ports: []uint16{port},
-	VXLAN: []uint16{4790}, Geneve: []uint16{6082},
+	Pods:      prefixes("10.244.0.0/16"),
+	NodeCIDRs: prefixes("192.0.2.0/28"),
+	Ports:     []uint16{port},
+	VXLAN:     []uint16{4790}, Geneve: []uint16{6082},
 }
 
 func addrs(texts ...string) (all []netip.Addr) {
@@ -150,6 +151,9 @@ func TestClassify(t *testing.T) {
 		{"a pod and the world", frame(t, ip(podA, "198.51.100.1", isTCP), tcp), wire.Other},
 		{"a pod of an unknown node", frame(t, ip(podA, podUnknown, isTCP), tcp), wire.PlaintextPod},
 		{"between pods of unknown nodes", frame(t, ip("10.244.78.2", podUnknown, isTCP), tcp), wire.PlaintextPod},
+		{"a pod to an unknown node", frame(t, ip(podA, "192.0.2.9", isTCP), tcp), wire.PlaintextPodNode},
+		{"an unknown node to a pod", frame(t, ip("192.0.2.9", podA, isTCP), tcp), wire.PlaintextPodNode},
+		{"an unknown node to a node", frame(t, ip("192.0.2.9", nodeA, isTCP), tcp), wire.Other},
 		{"a pod of an unknown node to a node", frame(t, ip(podUnknown, nodeA, isTCP), tcp), wire.PlaintextPodNode},
 		{"a pod that is none", frame(t, ip(podA6, "fd00:10:244:77::2", isTCP), tcp), wire.Other},
 		{"between nodes", frame(t, ip(nodeA, nodeB, isTCP), tcp), wire.Other},

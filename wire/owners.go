@@ -11,6 +11,9 @@ type Cluster struct {
 	// Pods hold pods of nodes that are not among Nodes: what is in here and in no
 	// node's PodCIDRs belongs to a node unknown.
 	Pods []netip.Prefix
+	// NodeCIDRs hold addresses of nodes; one that none of Nodes has belongs to a node
+	// unknown.
+	NodeCIDRs []netip.Prefix
 	// Ports are the UDP ports on which the nodes' tunnels listen.
 	Ports []uint16
 	// VXLAN and Geneve are UDP ports on which those are looked into, beside the
@@ -31,11 +34,12 @@ const unknown = -1
 type owners struct {
 	nodes   map[netip.Addr]int
 	pods    map[netip.Prefix]int
-	lengths []int // of the prefixes in pods, the longest first
+	lengths []int          // of the prefixes in pods, the longest first
+	within  []netip.Prefix // addresses of nodes, known or not
 }
 
 func newOwners(c Cluster) owners {
-	o := owners{nodes: map[netip.Addr]int{}, pods: map[netip.Prefix]int{}}
+	o := owners{nodes: map[netip.Addr]int{}, pods: map[netip.Prefix]int{}, within: c.NodeCIDRs}
 	for _, p := range c.Pods {
 		o.put(p, unknown)
 	}
@@ -73,12 +77,20 @@ func (o *owners) pod(ip netip.Addr) (node int, ok bool) {
 	return 0, false
 }
 
+// node is the number of the node that has the address.
+func (o *owners) node(ip netip.Addr) (node int, ok bool) {
+	if node, ok = o.nodes[ip]; ok {
+		return node, true
+	}
+	return unknown, slices.ContainsFunc(o.within, func(p netip.Prefix) bool { return p.Contains(ip) })
+}
+
 // between judges a packet by its addresses alone.
 func (o *owners) between(from, to netip.Addr) Class {
 	fromPod, fromIsPod := o.pod(from)
 	toPod, toIsPod := o.pod(to)
-	fromNode, fromIsNode := o.nodes[from]
-	toNode, toIsNode := o.nodes[to]
+	fromNode, fromIsNode := o.node(from)
+	toNode, toIsNode := o.node(to)
 	switch {
 	case fromIsPod && toIsPod && apart(fromPod, toPod):
 		return PlaintextPod

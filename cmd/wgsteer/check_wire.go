@@ -75,7 +75,7 @@ type wirePeer struct {
 // configuration says of all pods.
 func wireCluster(s statusReply, config dataplane.Config) wire.Cluster {
 	inside := config.EncapsulationPorts
-	c := wire.Cluster{Pods: config.ClusterCIDRs, Ports: []uint16{s.ListenPort}, VXLAN: inside.VXLAN, Geneve: inside.Geneve}
+	c := wire.Cluster{Pods: config.ClusterCIDRs, NodeCIDRs: config.NodeCIDRs, Ports: []uint16{s.ListenPort}, VXLAN: inside.VXLAN, Geneve: inside.Geneve}
 	add := func(ips []netip.Addr, cidrs []netip.Prefix, endpoint netip.AddrPort) {
 		n := wire.Node{IPs: slices.Clone(ips), PodCIDRs: cidrs}
 		if endpoint.IsValid() {

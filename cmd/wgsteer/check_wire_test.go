@@ -111,8 +111,9 @@ func TestWireReportOfACapture(t *testing.T) {
 		Peers:    []dataplane.Peer{{Name: "node-b", Endpoint: netip.MustParseAddrPort("198.51.100.2:5000"), PodCIDRs: []netip.Prefix{netip.MustParsePrefix("10.244.2.0/24")}}},
 		Steering: steering.Status{},
 	}}
-	cluster := wireCluster(s, dataplane.Config{ClusterCIDRs: []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16")}})
-	if len(cluster.Nodes) != 2 || !slices.Contains(cluster.Nodes[1].IPs, netip.MustParseAddr("198.51.100.2")) || !slices.Equal(cluster.Ports, []uint16{51871, 5000}) {
+	cluster := wireCluster(s, dataplane.Config{
+		ClusterCIDRs: []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16")}, NodeCIDRs: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}})
+	if len(cluster.NodeCIDRs) != 1 || len(cluster.Nodes) != 2 || !slices.Contains(cluster.Nodes[1].IPs, netip.MustParseAddr("198.51.100.2")) || !slices.Equal(cluster.Ports, []uint16{51871, 5000}) {
 		t.Errorf("cluster %+v", cluster)
 	}
 	sum := wire.Sum{

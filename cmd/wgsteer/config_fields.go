@@ -44,6 +44,7 @@ func (c *configuration) readFields(s *section) {
 	c.Plane.ClusterCIDRs = list(s, "clusterCIDRs", "a prefix such as 10.244.0.0/16 or fd00:10:244::/48 is needed", netip.ParsePrefix)
 	c.Plane.PodCIDRs = list(s, "podCIDRs", "a prefix such as 10.244.1.0/24 or fd00:10:244:1::/64 is needed", netip.ParsePrefix)
 	c.Plane.NodeIPs = list(s, "nodeIPs", "an address such as 192.0.2.1 or 2001:db8::1 is needed", netip.ParseAddr)
+	c.Plane.NodeCIDRs = list(s, "nodeCIDRs", "a prefix such as 192.0.2.0/24 or 2001:db8::/64 is needed", netip.ParsePrefix)
 	c.Plane.Endpoint, _ = scalar(s, "endpoint", "an address and a port, such as 192.0.2.1:51871 or [2001:db8::1]:51871, are needed", parseEndpoint)
 	c.Plane.Policy = dataplane.Policy(s.text("policy", ""))
 	c.Plane.Backend = dataplane.Backend(s.text("backend", ""))

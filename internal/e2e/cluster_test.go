@@ -29,6 +29,8 @@ type cluster struct {
 	binary   string
 	daemons  map[string]*netlab.Cmd
 	backends map[string]string // of the nodes
+
+	nodeCIDRs []netip.Prefix // of the configuration
 }
 
 // up brings up a cluster of daemons that look for data races.
@@ -72,6 +74,18 @@ func (c *cluster) take(backends []string) {
 	c.backends = map[string]string{}
 	for i, n := range c.Nodes {
 		c.backends[n.Name] = backends[i%len(backends)]
+	}
+}
+
+// knowNodes has the configuration say which addresses are nodes'.
+func (c *cluster) knowNodes() {
+	c.t.Helper()
+	for _, ip := range c.Nodes[0].IPs {
+		p, err := ip.Prefix(ip.BitLen() - 8)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		c.nodeCIDRs = append(c.nodeCIDRs, p)
 	}
 }
 
@@ -143,13 +157,14 @@ interface: %s
 listenPort: %d
 clusterCIDRs: [%s]
 podCIDRs: [%s]
+nodeCIDRs: [%s]
 stateDir: %s
 runDir: %s
 bpffs: %s
 source: {directory: %s}
 metrics: ""
 backend: %s
-`, n.Name, n.Interface, port, quoted(c.ClusterCIDRs), quoted(n.PodCIDRs), n.StateDir, n.RunDir, n.BPFFS, c.Records, c.backends[name])
+`, n.Name, n.Interface, port, quoted(c.ClusterCIDRs), quoted(n.PodCIDRs), quoted(c.nodeCIDRs), n.StateDir, n.RunDir, n.BPFFS, c.Records, c.backends[name])
 	if err := os.WriteFile(c.config(n), []byte(text), 0o600); err != nil {
 		c.t.Fatal(err)
 	}

@@ -14,17 +14,7 @@ import (
 func TestExplain(t *testing.T) {
 	c := upWith(t, plain, netlab.Options{Pods: 1})
 	a, b := c.node("node-a"), c.node("node-b")
-	explain := func(from, to netip.Addr) (e steering.Explanation) {
-		t.Helper()
-		text, err := c.wgsteer("node-a", "explain", from.String(), to.String(), "-o", "json")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := json.Unmarshal(text, &e); err != nil {
-			t.Fatalf("%v in:\n%s", err, text)
-		}
-		return e
-	}
+	explain := func(from, to netip.Addr) steering.Explanation { return c.explain("node-a", from, to) }
 	mtu := c.status("node-a").MTU
 	for i, pod := range a.Pods[0].IPs {
 		e := explain(pod, b.Pods[0].IPs[i])
@@ -46,4 +36,17 @@ func TestExplain(t *testing.T) {
 		e := explain(a.Pods[0].IPs[0], b.Pods[0].IPs[0])
 		return e.Verdict == "drop" && e.Reason == "no_tunnel" && !e.Plaintext
 	})
+}
+
+// explain asks a node what becomes of a packet there.
+func (c *cluster) explain(name string, from, to netip.Addr) (e steering.Explanation) {
+	c.t.Helper()
+	text, err := c.wgsteer(name, "explain", from.String(), to.String(), "-o", "json")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &e); err != nil {
+		c.t.Fatalf("%v in:\n%s", err, text)
+	}
+	return e
 }

@@ -11,15 +11,39 @@ import (
 	"github.com/wgsteer/wgsteer/internal/netlab"
 )
 
+// alone is a layer when all others are gone.
+type alone struct {
+	name   string
+	world  func(*scene) // what this layer is there for
+	others []func(*scene)
+	own    func(*scene)
+}
+
+// keeps takes the others away, and sees that nothing leaves in plaintext. The control
+// is the layer itself gone too. leaving sends, and counts what left.
+func (l alone) keeps(s *scene, leaving func(family int) uint64) {
+	s.t.Helper()
+	if l.world != nil {
+		l.world(s)
+	}
+	for _, take := range l.others {
+		take(s)
+	}
+	for i, family := range s.Families {
+		if kept := leaving(i); kept != 0 {
+			s.t.Errorf("IPv%d: %d frames in plaintext with this layer alone", family, kept)
+		}
+	}
+	l.own(s)
+	for i := range s.Families {
+		s.until("plaintext without this layer", func() bool { return leaving(i) > 0 })
+	}
+}
+
 // TestEachLayerAlone: what each layer keeps in when all the others, and the daemon,
-// are gone. The control is that layer gone too.
+// are gone.
 func TestEachLayerAlone(t *testing.T) {
-	for _, layer := range []struct {
-		name   string
-		world  func(*scene) // what this layer is there for
-		others []func(*scene)
-		own    func(*scene)
-	}{
+	for _, layer := range []alone{
 		{"guard", nil, []func(*scene){(*scene).detachSteer, (*scene).deleteClsact, (*scene).flushRoutes, (*scene).deleteTable}, (*scene).detachGuards},
 		{"backstop", nil, []func(*scene){(*scene).detachAll, (*scene).flushRoutes, (*scene).deleteTable}, (*scene).deleteClsact},
 		{"unreachable routes", (*scene).removeRoutes, []func(*scene){(*scene).detachAll, (*scene).deleteClsact, (*scene).deleteTable}, (*scene).flushRoutes},
@@ -33,33 +57,17 @@ func TestEachLayerAlone(t *testing.T) {
 			if out, err := s.wgsteer("node-b", "teardown"); err != nil {
 				t.Fatalf("%v\n%s", err, out)
 			}
-			if layer.world != nil {
-				layer.world(s)
-			}
-			for _, take := range layer.others {
-				take(s)
-			}
-			for i := range s.Families {
-				if kept := s.watch(func() { s.knock(i, 50) }); kept.PlaintextPod.Frames != 0 {
-					t.Errorf("IPv%d: plaintext with this layer alone: %+v", s.Families[i], kept)
-				}
-			}
-			layer.own(s)
-			for i := range s.Families {
-				s.until("plaintext without this layer", func() bool {
-					return s.watch(func() { s.knock(i, 50) }).PlaintextPod.Frames > 0
-				})
-			}
+			layer.keeps(s, func(i int) uint64 {
+				return s.watch(func() { s.knock(s.node("node-b").Pods[0].IPs[i], 50) }).PlaintextPod.Frames
+			})
 		})
 	}
 }
 
-// knock sends datagrams from node-a's pod to node-b's, in the i-th family. Errors are
-// what became of earlier ones.
-func (s *scene) knock(i, datagrams int) {
+// knock sends datagrams from node-a's pod. Errors are what became of earlier ones.
+func (s *scene) knock(ip netip.Addr, datagrams int) {
 	s.t.Helper()
-	to := netip.AddrPortFrom(s.node("node-b").Pods[0].IPs[i], 9)
-	conn, err := s.a().Pods[0].Dial(s.t.Context(), "udp", to)
+	conn, err := s.a().Pods[0].Dial(s.t.Context(), "udp", netip.AddrPortFrom(ip, 9))
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -4,7 +4,7 @@ package e2e_test
 func rows() []row {
 	all := []row{
 		{name: "reboot: guard unit, the network, pods, then the daemon", late: true, dead: true, fault: (*scene).reboot, mend: (*scene).startA, mending: "the daemon's start"},
-		{name: "first start, from the state guarding on", late: true, stranger: true, fault: (*scene).firstStart},
+		{name: "first start, from the state guarding on", late: true, fault: (*scene).firstStart},
 		{name: "daemon killed (-9)", dead: true, fault: (*scene).killA, mend: (*scene).startA, mending: "its start"},
 		{name: "daemon stopped (SIGTERM)", dead: true, fault: (*scene).stopA, mend: (*scene).startA, mending: "its start"},
 		{name: "daemon crash-looping", fault: (*scene).crashLoop},
@@ -23,9 +23,9 @@ func rows() []row {
 		{name: "new uplink with the pods' routes, daemon killed", dead: true, before: (*scene).killA, world: (*scene).newUplink, mend: (*scene).startA, mending: "its start"},
 		{name: "CNI's routes lead to the gateway", astray: true, world: (*scene).routeToGateway},
 		{name: "CNI's routes removed, daemon killed", dead: true, astray: true, before: (*scene).killA, world: (*scene).removeRoutes, mend: (*scene).startA, mending: "its start"},
-		{name: "peer's record removed, peer down", dead: true, stranger: true, fault: (*scene).removeRecord, mend: (*scene).startB, mending: "the peer's start"},
+		{name: "peer's record removed, peer down", dead: true, fault: (*scene).removeRecord, mend: (*scene).startB, mending: "the peer's start"},
 		{name: "peer's record without a key, peer down", dead: true, fault: (*scene).recordWithoutKey, mend: (*scene).startB, mending: "the peer's start"},
-		{name: "peer that never had a key", late: true, dead: true, stranger: true, fault: (*scene).keylessPeer, mend: (*scene).startB, mending: "the peer's start"},
+		{name: "peer that never had a key", late: true, dead: true, fault: (*scene).keylessPeer, mend: (*scene).startB, mending: "the peer's start"},
 		{name: "key file corrupt at a start", fault: (*scene).corruptKey},
 		{name: "state directory full at a start", fault: (*scene).fullStateDir, degraded: "claims: "},
 		{name: "reload of a wrong configuration", fault: (*scene).wrongReload},

@@ -32,9 +32,6 @@ type row struct {
 	mending string
 	// repaired is what the daemon puts back, as Status then tells.
 	repaired string
-	// stranger rows have no record of the other node: its own address is not known
-	// for a node's then, and pods' packets to it are the world's.
-	stranger bool
 	// astray rows have pods' packets go where nobody is, also without wgsteer.
 	astray bool
 	// degraded is how the reason of node-a begins, where one stays.
@@ -85,6 +82,7 @@ func (r row) run(t *testing.T, p pace) result {
 		return done
 	}
 	s := &scene{cluster: bare(t, plain, netlab.Options{}), t: t, pace: p}
+	s.knowNodes()
 	if !r.late {
 		s.startAll()
 		s.load = startLoad(t, s.cluster, p)
@@ -104,7 +102,7 @@ func (r row) run(t *testing.T, p pace) result {
 		t.Fatal(err)
 	}
 	done.pods, done.podNode, done.wireguard = wire.PlaintextPod.Frames, wire.PlaintextPodNode.Frames, wire.WireGuard.Frames
-	if done.pods != 0 || done.podNode != 0 && !r.stranger {
+	if done.pods != 0 || done.podNode != 0 {
 		t.Errorf("plaintext on the wire: %+v", wire)
 	}
 	if wire.Lost != 0 || wire.Malformed.Frames != 0 {

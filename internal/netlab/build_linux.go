@@ -13,6 +13,9 @@ import (
 
 // build makes the namespaces and what connects them.
 func (l *Lab) build(ctx context.Context) error {
+	if err := shareNetnsDir(); err != nil {
+		return err
+	}
 	if err := l.makeNamespace(l.underlay); err != nil {
 		return err
 	}
