@@ -48,7 +48,7 @@ func TestKernelTunnel(t *testing.T) {
 				t.Run("lab of "+strings.Join(want, ", "), func(t *testing.T) {
 					r := labReport(t, report.Results[i])
 					if diff := cmp.Diff(want, r.backends()); diff != "" || !r.OK || r.Wire.Plaintext != 0 {
-						t.Errorf("ok %v, failures %q, wire %+v; backends (-want +got):\n%s", r.OK, r.Failures, r.Wire, diff)
+						t.Errorf("ok %v, failures %q, wire %+v; backends (-want +got):\n%s\n%s", r.OK, r.Failures, r.Wire, diff, report.Results[i].Output)
 					}
 				})
 			}
