@@ -44,7 +44,7 @@ func TestKernelTunnel(t *testing.T) {
 				commands = append(commands, c)
 			}
 			report := run(t, m, commands)
-			for i, want := range [][]string{{"userspace", "kernel", "userspace"}, {"kernel", "kernel", "kernel"}} {
+			for i, want := range [][]string{{"userspace", "kernel"}, {"kernel", "kernel"}} {
 				t.Run("lab of "+strings.Join(want, ", "), func(t *testing.T) {
 					r := labReport(t, report.Results[i])
 					if diff := cmp.Diff(want, r.backends()); diff != "" || !r.OK || r.Wire.Plaintext != 0 {
@@ -74,7 +74,7 @@ func TestNoKernelTunnel(t *testing.T) {
 	m.Files["/usr/bin/wgsteer"] = filepath.Join(built, "wgsteer")
 	report := run(t, m, []vmtest.Command{lab("auto"), lab("userspace,kernel")})
 	r := labReport(t, report.Results[0])
-	if diff := cmp.Diff([]string{"userspace", "userspace", "userspace"}, r.backends()); diff != "" || !r.OK {
+	if diff := cmp.Diff([]string{"userspace", "userspace"}, r.backends()); diff != "" || !r.OK {
 		t.Errorf("auto: ok %v, failures %q; backends (-want +got):\n%s", r.OK, r.Failures, diff)
 	}
 	r = labReport(t, report.Results[1])
@@ -84,9 +84,10 @@ func TestNoKernelTunnel(t *testing.T) {
 	}
 }
 
-// lab runs a lab of three nodes that take the back ends in turn.
+// lab runs a lab of two nodes that take the back ends in turn: a flow of a lab has 10 s,
+// of which emulation takes several, and the fewer there are the better.
 func lab(backends string) vmtest.Command {
-	return vmtest.Command{Args: []string{"/usr/bin/wgsteer", "lab", "run", "-o", "json", "--pods", "1", "--backend", backends}}
+	return vmtest.Command{Args: []string{"/usr/bin/wgsteer", "lab", "run", "-o", "json", "--nodes", "2", "--pods", "1", "--backend", backends}}
 }
 
 // labSaid is of the report of `wgsteer lab run` what is judged here.
