@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/wgsteer/wgsteer/internal/background"
 	"github.com/wgsteer/wgsteer/keymgr"
 	"github.com/wgsteer/wgsteer/steering"
 )
@@ -37,10 +38,14 @@ func (r *reconciler) run(ctx context.Context) error {
 	}
 	r.stage(Tunnelling)
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return r.steer.Run(ctx) })
-	g.Go(func() error {
-		return r.loop(ctx, func() { g.Go(func() error { return r.followSource(ctx) }) })
-	})
+	behind := func(task func(context.Context) error) {
+		g.Go(func() error {
+			background.Thread() // packets go first
+			return task(ctx)
+		})
+	}
+	behind(r.steer.Run)
+	behind(func(ctx context.Context) error { return r.loop(ctx, func() { behind(r.followSource) }) })
 	return g.Wait()
 }
 

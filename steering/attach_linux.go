@@ -18,6 +18,7 @@ type attacher struct {
 	held      map[slot]link.Link // open links
 	filters   map[slot]bool      // filters of ours that there are
 	moved     map[slot]bool      // filters that we took away, to put them elsewhere in the chain
+	overtook  map[hook][]string  // others' programs that ours were put ahead of, see lead
 }
 
 func newAttacher(o Options) (*attacher, error) {
@@ -28,6 +29,7 @@ func newAttacher(o Options) (*attacher, error) {
 		held:      map[slot]link.Link{},
 		filters:   map[slot]bool{},
 		moved:     map[slot]bool{},
+		overtook:  map[hook][]string{},
 	}
 	if o.ForceClsact {
 		a.mechanism = mechanismClsact

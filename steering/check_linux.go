@@ -148,19 +148,9 @@ func foreignAhead(o Options, h hook) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	chain, err := link.QueryPrograms(link.QueryOptions{Target: h.device, Attach: h.attachType()})
+	programs, err := tcxChain(h, own)
 	if err != nil && !errors.Is(err, ebpf.ErrNotSupported) && !errors.Is(err, unix.EINVAL) { // before Linux 6.6
-		return nil, fmt.Errorf("list the tcx programs of device %d: %w", h.device, err)
-	}
-	var programs []string // "" is one of ours
-	if err == nil {
-		for _, p := range chain.Programs {
-			name := ""
-			if id, ok := p.LinkID(); !ok || !own[id] {
-				name = programName(p.ID)
-			}
-			programs = append(programs, name)
-		}
+		return nil, err
 	}
 	if slices.Contains(programs, "") {
 		return beforeLastOfOurs(programs), nil
@@ -180,6 +170,22 @@ func foreignAhead(o Options, h hook) ([]string, error) {
 		programs = append(programs, name)
 	}
 	return beforeLastOfOurs(programs), nil
+}
+
+// tcxChain are the programs of a hook's tcx by name, "" for those of the links in own.
+func tcxChain(h hook, own map[link.ID]bool) (programs []string, err error) {
+	chain, err := link.QueryPrograms(link.QueryOptions{Target: h.device, Attach: h.attachType()})
+	if err != nil {
+		return nil, fmt.Errorf("list the tcx programs of device %d: %w", h.device, err)
+	}
+	for _, p := range chain.Programs {
+		name := ""
+		if id, ok := p.LinkID(); !ok || !own[id] {
+			name = programName(p.ID)
+		}
+		programs = append(programs, name)
+	}
+	return programs, nil
 }
 
 // pinnedLinks are the ids of our links on a hook.

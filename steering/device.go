@@ -14,6 +14,7 @@ type device struct {
 	mtu                   int
 	linkLayer             string // as rtnetlink's ifi_type: "ether", "none", "ppp", ...
 	loopback              bool
+	functions             int // virtual ones (SR-IOV) that it has
 }
 
 // route is one next hop of a unicast route of any table but the local one.
@@ -151,7 +152,7 @@ func (sel selection) retain(n network, held map[int]bool, want sought) selection
 func (sel selection) leaks(strict bool, fenced func(device int) bool) string {
 	var all []string
 	for _, d := range sel.unsteerable {
-		if slices.Contains(sideKinds, d.Kind) {
+		if slices.Contains(sideKinds, d.Kind) || d.Kind == functionsKind {
 			continue
 		}
 		holds := "pods' packets may leave by it in plaintext"
@@ -185,11 +186,19 @@ func (l device) cannot(pods map[int]netip.Prefix) string {
 	return ""
 }
 
+// functionsKind is the Kind of what stands for a device's virtual functions.
+const functionsKind = "virtual functions"
+
 // beside are the devices that share a steered one without being it: replies to
-// the pods behind them do not find back through the host's routes.
+// the pods behind them do not find back through the host's routes. Virtual functions
+// are told of by the device that has them, for who uses one cannot be seen.
 func (n network) beside(targets []target, reasons map[int]string) []Device {
 	var found []Device
 	for _, l := range n.devices {
+		if l.functions > 0 && slices.ContainsFunc(targets, func(t target) bool { return t.Index == l.index || t.Index == l.master }) {
+			why := fmt.Sprintf("SR-IOV, %d of %s: pods that have one bypass the host's routes", l.functions, l.name)
+			found = append(found, Device{Name: l.name + "'s " + functionsKind, Index: l.index, MTU: l.mtu, Kind: functionsKind, Reason: why})
+		}
 		if !slices.Contains(sideKinds, l.kind) || reasons[l.index] != "" {
 			continue
 		}

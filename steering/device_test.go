@@ -35,6 +35,7 @@ func TestFind(t *testing.T) {
 	}
 	port := func(d device, master int) device { d.master = master; return d }
 	bare := func(d device, layer string) device { d.linkLayer = layer; return d }
+	with := func(functions int, d device) device { d.functions = functions; return d }
 	child := func(d device, parent int) device { d.parent = parent; return d }
 	for _, test := range []struct {
 		name        string
@@ -90,6 +91,10 @@ func TestFind(t *testing.T) {
 			[]string{"ppp0: default route"}, nil, nil},
 		{"an unknown link layer", network{[]device{bare(nic(2, "ib0", "device"), "infiniband")}, []route{defaults}}, nil,
 			nil, []string{`ib0: its link layer "infiniband"`}, nil},
+		{"virtual functions", network{[]device{with(4, eth0), with(2, eth1)}, []route{defaults}}, nil,
+			[]string{"+eth0: default route"}, []string{"eth0's virtual functions: SR-IOV, 4 of eth0"}, nil},
+		{"virtual functions of a bond's port", network{[]device{with(4, port(eth0, 4)), nic(4, "bond0", "bond")}, []route{via("0.0.0.0/0", 4, "gateway")}}, nil,
+			[]string{"+bond0: default route"}, []string{"eth0's virtual functions: SR-IOV, 4 of eth0"}, nil},
 		{"macvlan beside", network{[]device{eth0, child(nic(4, "mv0", "macvlan"), 2), child(nic(5, "mv1", "macvlan"), 3)}, []route{defaults}}, nil,
 			[]string{"+eth0: default route"}, []string{"mv0: macvlan on eth0"}, nil},
 		{"ipvlan as the uplink", network{[]device{child(nic(2, "eth0", "ipvlan"), 1000)}, []route{defaults}}, nil,
@@ -220,7 +225,7 @@ func TestLeaks(t *testing.T) {
 		fenced func(int) bool
 		want   string
 	}{
-		{"nothing", selection{unsteerable: []Device{{Name: "mv0", Kind: "macvlan"}}}, true, all, ""},
+		{"nothing", selection{unsteerable: []Device{{Name: "mv0", Kind: "macvlan"}, {Name: "eth0's virtual functions", Kind: functionsKind}}}, true, all, ""},
 		{"strict", selection{unsteerable: []Device{odd0}}, true, all, "odd0: link layer; the nftables table drops pods' packets there"},
 		{"a bridge", selection{unsteerable: []Device{br0}}, true, all,
 			"br0: pods and uplink; the nftables table drops pods' packets that are routed by it, and sees none that it passes from port to port"},

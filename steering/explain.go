@@ -21,6 +21,7 @@ type scene struct {
 	out    device // that the route leads to
 	// The devices that have programs of ours at egress and at ingress.
 	egress, ingress map[string]programs
+	ahead           []string // others' programs that are ahead of ours on the egress of out
 	ours            []ownedRoute
 	table           tableSeen
 }
@@ -61,10 +62,15 @@ func (s scene) explain(source, destination netip.Addr) Explanation {
 	covered := reason != bpf.ReasonNotPodTraffic
 	s.outwards(&e, from.class, to.class, covered)
 	if covered {
-		e.Layers = s.layers(destination)
+		// Permissive drops as strict does what is to be encrypted, and that alone.
+		verdict, _ := decide(bpf.HookEgress, from.class, to.class, s.strict, true)
+		e.Layers = s.layers(destination, verdict != bpf.VerdictPass)
 	}
 	if e.Verdict == bpf.VerdictEncrypt.String() {
 		e.Longer = longer(e.MTU, destination.Is6())
+	}
+	if covered && len(s.ahead) > 0 {
+		e.Notes = append(e.Notes, fmt.Sprintf("ahead of ours on the egress of %s: %s; what they redirect or accept meets none of ours there, and may leave in plaintext", s.out.name, strings.Join(s.ahead, ", ")))
 	}
 	if reason == bpf.ReasonToRemoteNode || reason == bpf.ReasonUnknownNode {
 		e.Notes = append(e.Notes, "where the CNI gives such packets the node's own address (masquerade), they are the node's traffic by the time they leave, and pass in plaintext")
@@ -181,13 +187,17 @@ func (e *Explanation) settle(verdict, reason, why string) {
 	e.Verdict, e.Reason, e.Why = verdict, reason, why
 }
 
-// layers are what would catch a packet to an address, each by itself.
-func (s scene) layers(to netip.Addr) []Layer {
+// layers are what would catch a packet to an address, each by itself; drops says whether the
+// programs drop such a one.
+func (s scene) layers(to netip.Addr, drops bool) []Layer {
 	var layers []Layer
 	for _, r := range []role{roleGuard, roleBackstop} {
 		l := Layer{Name: string(r), Detail: "not on the egress of the route's device"}
 		if how := s.egress[s.out.name][r]; how != "" && s.route.Type == "unicast" {
-			l.There, l.Detail = true, how+" on the egress of "+s.out.name
+			l.There, l.Detail = drops, how+" on the egress of "+s.out.name
+			if !drops {
+				l.Detail += " only counts: the policy is permissive"
+			}
 		}
 		layers = append(layers, l)
 	}

@@ -45,6 +45,11 @@ func Explain(options Options, source, destination netip.Addr) (Explanation, erro
 	if s.table, err = o.seeTable(s.strict); err != nil {
 		return Explanation{}, err
 	}
+	if s.out.index != 0 {
+		if s.ahead, err = foreignAhead(o, hook{s.out.index, false}); err != nil {
+			return Explanation{}, err
+		}
+	}
 	return s.explain(source, destination), nil
 }
 

@@ -172,6 +172,22 @@ func TestExplainLayers(t *testing.T) {
 	}
 }
 
+// TestExplainLayersPermissive: the programs drop what is to be encrypted, and let pass
+// what strict would refuse.
+func TestExplainLayersPermissive(t *testing.T) {
+	s := scene{contents: explained.table(nil), route: Route{Type: "unicast", Device: "eth0"}, out: device{index: 2, name: "eth0", mtu: 1500},
+		egress: map[string]programs{"eth0": {roleGuard: "tcx", roleBackstop: "clsact"}}}
+	for to, want := range map[string][]Layer{
+		"10.244.2.7": {{"guard", true, "tcx on the egress of eth0"}, {"backstop", true, "clsact on the egress of eth0"}},
+		"10.244.9.9": {{"guard", false, "tcx on the egress of eth0 only counts: the policy is permissive"}, {"backstop", false, "clsact on the egress of eth0 only counts: the policy is permissive"}},
+	} {
+		e := s.explain(netip.MustParseAddr("10.244.1.5"), netip.MustParseAddr(to))
+		if diff := cmp.Diff(want, e.Layers[:2]); diff != "" || e.Plaintext == want[0].There {
+			t.Errorf("layers to %s, plaintext %v (-want +got):\n%s", to, e.Plaintext, diff)
+		}
+	}
+}
+
 func TestExplainTable(t *testing.T) {
 	eth0, eth1 := device{index: 2, name: "eth0"}, device{index: 4, name: "eth1"}
 	for _, test := range []struct {

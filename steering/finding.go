@@ -121,6 +121,17 @@ func judgeForeign(h hook, device string, ahead []string) []Finding {
 	}}
 }
 
+// judgePolicy judges the policy that is in force.
+func judgePolicy(strict bool) Finding {
+	if strict {
+		return Finding{Name: "policy", Level: OK, Detail: "strict is in force"}
+	}
+	return Finding{
+		Name: "policy", Level: Warn, Detail: "permissive is in force: what cannot be encrypted passes in plaintext, and is counted",
+		Mend: "set policy: strict once `wgsteer status` says that it is safe",
+	}
+}
+
 // judgeLayers judges what of the guard is missing.
 func judgeLayers(missing []string) Finding {
 	if len(missing) == 0 {
@@ -134,10 +145,13 @@ func judgeLayers(missing []string) Finding {
 
 const mendLayers = "the daemon puts back what is taken away: is it running? `wgsteer guard` does so without it"
 
-// judgeLeftovers judges what is there of a data plane whose pins are gone.
+// judgeLeftovers judges what is there of a data plane whose pins are gone, if anything.
 func judgeLeftovers(names []string) []Finding {
 	if len(names) == 0 {
-		return nil
+		return []Finding{{
+			Name: "layers", Level: Warn, Detail: "none is there: what pods of this node and others send each other is in plaintext",
+			Mend: "start wgsteer, or have `wgsteer guard` put the guard up without it",
+		}}
 	}
 	return []Finding{{
 		Name: "leftovers", Level: Warn, Detail: "without the pins they belong to: " + strings.Join(names, ", "),

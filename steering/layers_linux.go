@@ -48,7 +48,7 @@ func checkLayers(o Options, net network, sel selection) []Finding {
 		}
 		missing = append(missing, lacks...)
 	}
-	return append([]Finding{judgeLayers(missing)}, checkOthers(o)...)
+	return append([]Finding{judgeLayers(missing), judgePolicy(s.strict)}, checkOthers(o)...)
 }
 
 // missingPrograms are the guards that should be attached and are not. What redirects is

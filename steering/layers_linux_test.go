@@ -19,12 +19,19 @@ import (
 // named.
 func TestCheckLayers(t *testing.T) {
 	byMechanism(t, func(t *testing.T, n node, o steering.Options) {
-		wantFinding(t, o, "layers", "", "")
+		wantFinding(t, o, "layers", steering.Warn, "none is there")
+		wantFinding(t, o, "policy", "", "")
 		wantFinding(t, o, "leftovers", "", "")
 		_, index := openTUN(t, o.Name)
 		s := start(t, o)
 		apply(t, s, steered(index))
 		wantFinding(t, o, "layers", steering.OK, "every layer")
+		wantFinding(t, o, "policy", steering.OK, "strict")
+		permissive := steered(index)
+		permissive.Strict = false
+		apply(t, s, permissive)
+		wantFinding(t, o, "policy", steering.Warn, "permissive is in force")
+		apply(t, s, steered(index))
 		other := o
 		other.Name = "wgt1"
 		wantFinding(t, other, "leftovers", "", "pins of another") // it runs
@@ -49,6 +56,7 @@ func TestCheckLayers(t *testing.T) {
 			t.Fatal(err)
 		}
 		wantFinding(t, o, "leftovers", steering.Warn, "unreachable route to")
+		wantFinding(t, o, "layers", "", "")
 		if _, err := steering.Teardown(o); err != nil {
 			t.Fatal(err)
 		}

@@ -27,7 +27,7 @@ func readNetwork(protocol uint8) (network, error) {
 		n.devices = append(n.devices, device{
 			index: a.Index, master: a.MasterIndex, parent: a.ParentIndex,
 			name: a.Name, kind: l.Type(), mtu: a.MTU, linkLayer: a.EncapType,
-			loopback: a.Flags&net.FlagLoopback != 0,
+			loopback: a.Flags&net.FlagLoopback != 0, functions: len(a.Vfs),
 		})
 	}
 	routes, err := listRoutes()

@@ -37,7 +37,15 @@ func checkNft(o Options) Finding {
 	case err != nil:
 		return failed("nftables", err)
 	}
-	wrong, err := o.nftDifferences(found, pinned)
+	net, err := readNetwork(o.RouteProtocol)
+	if err != nil {
+		return failed("nftables", err)
+	}
+	gone := 0 // the tunnel device of a process that was killed
+	if !slices.ContainsFunc(net.devices, func(d device) bool { return d.index == pinned.index }) {
+		gone = pinned.index
+	}
+	wrong, err := o.nftDifferences(found, pinned, net, gone)
 	if err != nil {
 		return failed("nftables", err)
 	}
@@ -47,23 +55,28 @@ func checkNft(o Options) Finding {
 			Mend: "start wgsteer, which puts it in place, and keep other tools from changing it",
 		}
 	}
+	if gone != 0 {
+		return Finding{
+			Name: "nftables", Level: Warn, Detail: fmt.Sprintf("%s guards the devices that are not steered, but not one that comes up as number %d, as which the tunnel device went when a process was killed", name, gone),
+			Mend: "start wgsteer, or run `wgsteer guard`",
+		}
+	}
 	return Finding{Name: "nftables", Level: OK, Detail: name + " guards the devices that are not steered"}
 }
 
 // nftDifferences says what of the table is not as the pinned maps and the
-// attached programs want it.
-func (o Options) nftDifferences(found nftFound, pinned scene) ([]string, error) {
+// attached programs want it. A device that is gone may still be in it.
+func (o Options) nftDifferences(found nftFound, pinned scene, net network, gone int) ([]string, error) {
 	if !found.exists {
 		return []string{"it is missing"}, nil
 	}
 	if found.damage != "" {
 		return []string{found.damage}, nil
 	}
-	net, err := readNetwork(o.RouteProtocol)
-	if err != nil {
-		return nil, err
-	}
 	steered := map[int]bool{}
+	if gone != 0 {
+		steered[gone] = true
+	}
 	for _, d := range net.devices {
 		egress, err := o.programsOn(hook{d.index, false})
 		ingress, err2 := o.programsOn(hook{d.index, true})

@@ -1,6 +1,7 @@
 package steering_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -57,4 +58,22 @@ func TestNftChecked(t *testing.T) {
 	finding(steering.OK, "the kernel has nf_tables")
 	nftTool(t, "add table "+nftables)
 	finding(steering.Warn, "left over")
+}
+
+// TestNftCheckedAfterAKill: the number of the tunnel device that went with its process is
+// left in the table. That is told, and is nobody else's change.
+func TestNftCheckedAfterAKill(t *testing.T) {
+	byMechanism(t, func(t *testing.T, n node, o steering.Options) {
+		s := start(t, o)
+		tun, index := openTUN(t, o.Name)
+		apply(t, s, steered(index))
+		stop(t, s)
+		wantFinding(t, o, "nftables", steering.OK, "guards")
+		tun.Close()
+		wantFinding(t, o, "nftables", steering.Warn, fmt.Sprintf("but not one that comes up as number %d", index))
+		s = start(t, o)
+		apply(t, s, guard())
+		stop(t, s)
+		wantFinding(t, o, "nftables", steering.OK, "guards")
+	})
 }

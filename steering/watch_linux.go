@@ -11,6 +11,8 @@ import (
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	"github.com/wgsteer/wgsteer/internal/background"
 )
 
 const (
@@ -32,13 +34,19 @@ func (s *Steering) Run(ctx context.Context) error {
 	events := make(chan struct{}, 1)
 	failed := make(chan error, 1)
 	var readers sync.WaitGroup
-	readers.Go(func() { failed <- receive(ctx, socket, s.news, events) })
+	readers.Go(func() {
+		background.Thread() // packets go first
+		failed <- receive(ctx, socket, s.news, events)
+	})
 	defer readers.Wait()
 	defer socket.Close()
 	// Without nf_tables there is nothing to follow; what that means for the table is
 	// reported when it is set.
 	if rules, err := subscribeNft(); err == nil {
-		readers.Go(func() { s.followTable(ctx, rules, events) })
+		readers.Go(func() {
+			background.Thread()
+			s.followTable(ctx, rules, events)
+		})
 		defer rules.Close()
 	}
 	for {
@@ -179,14 +187,14 @@ func (s *Steering) again() {
 }
 
 // intact says whether lock, links and pins are as they were left: the kernel tells nobody
-// when one is detached or removed. It costs a system call for each.
+// when one is detached or removed, or another put ahead. It costs some system calls for each.
 func (s *Steering) intact() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.objects == nil {
 		return true
 	}
-	return locks(s.lock, s.options.pins()) && s.attacher.intact() && s.objects.intact(s.options.pins())
+	return locks(s.lock, s.options.pins()) && s.attacher.intact() && !s.attacher.overtaken() && s.objects.intact(s.options.pins())
 }
 
 // tell calls UplinksChanged if they have.

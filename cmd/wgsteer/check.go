@@ -46,9 +46,10 @@ func newCheckCommand(env *env) *cobra.Command {
 		Short: "Find what keeps wgsteer from working here, and how to mend it",
 		Long: `Look at all that wgsteer needs on this node: the configuration, the kernel and
 what it is built with, this process's capabilities, the UDP port, the way to
-each known peer, and the firewall. Each line is ok, warn or fail, and says how to
-mend what is not ok. It changes nothing; to see whether the kernel can run the
-tunnel it makes a WireGuard link of another name and removes it.
+each known peer, and the firewall; and at what of the guard stands in the kernel,
+which policy is in force, and what is left over. Each line is ok, warn or fail,
+and says how to mend what is not ok. It changes nothing; to see whether the kernel
+can run the tunnel it makes a WireGuard link of another name and removes it.
 
 A peer is known when the source has its record. Towards each, a handshake is
 made: by the running daemon, or, if there is none, from the tunnel's own port.
@@ -66,6 +67,9 @@ when the capture was blind or lost packets.`,
   wgsteer check --wire -o json | jq '.plaintextPairs[] | {from, to, device, frames}'`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if onWire && cmd.Flags().Changed("wait") {
+				return usageError{errors.New("--wait is for peers to answer without --wire, which watches for --seconds")}
+			}
 			if onWire {
 				return runCheckWire(cmd.Context(), env, file, seconds, &out)
 			}

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"net"
 	"slices"
+	"strings"
 
+	"github.com/wgsteer/wgsteer/dataplane"
 	"github.com/wgsteer/wgsteer/steering"
 	"github.com/wgsteer/wgsteer/tunnel/tundev"
 )
@@ -24,6 +27,10 @@ func checkSteering(config configuration) []finding {
 		g := finding{Name: f.Name, Level: level(f.Level), Detail: f.Detail}
 		if f.Mend != "" {
 			g.Mend = []string{f.Mend}
+		}
+		if says := string(cmp.Or(config.Plane.Policy, dataplane.Strict)); f.Name == "policy" && !strings.HasPrefix(f.Detail, says) {
+			g.Level, g.Detail = levelFail, f.Detail+"; the configuration says "+says
+			g.Mend = []string{"reload or start wgsteer, or have `wgsteer guard` do it without it"}
 		}
 		findings = append(findings, g)
 	}

@@ -63,6 +63,7 @@ func TestCheck(t *testing.T) {
 	expect(t, found, "bpffs", levelOK, bpffs)
 	expect(t, found, "backend", levelOK, "userspace, configured (auto would choose ")
 	expect(t, found, "daemon", levelWarn, "none runs", "wgsteer run --config "+a.file)
+	expect(t, found, "layers", levelWarn, "none is there", "wgsteer guard")
 	expect(t, found, "port", levelOK, "UDP port 51871 is free")
 	expect(t, found, "key", levelWarn, "no key yet")
 	for _, made := range []string{"run", "state-1", "nodes"} {
@@ -75,6 +76,21 @@ func TestCheck(t *testing.T) {
 	a.stop()
 	_, found = a.checkOf()
 	expect(t, found, "peers", levelWarn, "no other node has a record yet")
+	expect(t, found, "policy", levelOK, "strict is in force")
+	a.write(a.text + "policy: permissive\n")
+	code, found := a.checkOf()
+	expect(t, found, "policy", levelFail, "strict is in force; the configuration says permissive", "wgsteer guard")
+	if code != exitFailed {
+		t.Errorf("exit %d where another policy is in force", code)
+	}
+	if code, out, errs := a.do("guard"); code != exitOK {
+		t.Fatalf("guard: exit %d:\n%s%s", code, out, errs)
+	}
+	_, found = a.checkOf()
+	expect(t, found, "policy", levelWarn, "permissive is in force")
+	a.write(a.text) // strict is the default
+	_, found = a.checkOf()
+	expect(t, found, "policy", levelFail, "permissive is in force: what cannot be encrypted passes in plaintext, and is counted; the configuration says strict")
 
 	b.start()
 	defer b.stop()
@@ -95,7 +111,7 @@ func TestCheck(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "nodes", "node-3.yaml"), []byte(silent), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	code, found := a.checkOf("--wait", "2s")
+	code, found = a.checkOf("--wait", "2s")
 	if code != exitFailed {
 		t.Errorf("exit code %d with a peer that does not answer", code)
 	}

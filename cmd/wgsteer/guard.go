@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,7 +17,8 @@ import (
 
 // guarded is what `guard` prints.
 type guarded struct {
-	Interface string `json:"interface"`
+	Interface string           `json:"interface"`
+	Policy    dataplane.Policy `json:"policy"` // of the configuration
 	// Kept says that another process, the daemon, keeps the guard: nothing was done.
 	Kept bool `json:"kept"`
 	PID  int  `json:"pid,omitempty"` // of that process, where it is known
@@ -52,6 +54,9 @@ the guard, and nothing is done. 'wgsteer teardown' removes it.`,
 			level := new(slog.LevelVar)
 			level.Set(logLevel(config.Log, env.Getenv))
 			result, err := guard(cmd.Context(), config, newLogger(env.Stderr, config.Log, level))
+			if err != nil && len(result.Devices) == 0 {
+				return err
+			}
 			// What stands is told also beside an error.
 			return errors.Join(out.print(env.Stdout, result, result.table), err)
 		},
@@ -63,7 +68,7 @@ the guard, and nothing is done. 'wgsteer teardown' removes it.`,
 
 // guard holds the lock, so that no daemon starts meanwhile.
 func guard(ctx context.Context, config configuration, log *slog.Logger) (result guarded, err error) {
-	result = guarded{Interface: config.Plane.Interface, Devices: []steering.Attachment{}}
+	result = guarded{Interface: config.Plane.Interface, Policy: cmp.Or(config.Plane.Policy, dataplane.Strict), Devices: []steering.Attachment{}}
 	lock, err := takeLock(config)
 	var running alreadyRunning
 	if errors.As(err, &running) {
@@ -76,7 +81,9 @@ func guard(ctx context.Context, config configuration, log *slog.Logger) (result 
 	defer func() { err = errors.Join(err, lock.release()) }()
 	status, err := dataplane.Guard(ctx, config.plane(log))
 	result.Devices, result.Unsteerable = append(result.Devices, status.Devices...), status.Unsteerable
-	result.Failing = status.Failing
+	if err == nil { // else it is the same
+		result.Failing = status.Failing
+	}
 	if bad := new(dataplane.FieldError); errors.As(err, &bad) {
 		return result, usageError{err}
 	}
@@ -100,6 +107,9 @@ func (g guarded) table(w io.Writer) error {
 	}
 	for _, d := range g.Unsteerable {
 		fmt.Fprintf(&b, "warning  %s carries pod packets past the programs: %s\n", d.Name, d.Reason)
+	}
+	if g.Policy == dataplane.Permissive && !g.Kept {
+		fmt.Fprintf(&b, "warning  the policy is permissive: pods' packets that no peer's record covers pass in plaintext, and are counted\n")
 	}
 	if g.Failing != "" {
 		fmt.Fprintf(&b, "warning  %s\n", g.Failing)

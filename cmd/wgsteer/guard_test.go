@@ -30,6 +30,11 @@ func TestGuardBeforeTheNetwork(t *testing.T) {
 			t.Errorf("routes of ours: %q", got)
 		}
 	}
+	text := d.text
+	d.write(strings.Replace(text, "nodeIPs: [192.0.2.1]\n", "policy: permissive\n", 1))
+	if code, out, errs := d.do("guard"); code != exitOK || !strings.Contains(out, "warning  the policy is permissive") {
+		t.Errorf("permissive: exit %d:\n%s%s", code, out, errs)
+	}
 	if _, err := os.Lstat(filepath.Join(dir, "state-1", "private.key")); !os.IsNotExist(err) {
 		t.Errorf("the guard has made a key: %v", err)
 	}
@@ -90,8 +95,8 @@ func TestGuardRefuses(t *testing.T) {
 		t.Errorf("exit %d: %s", code, errs)
 	}
 	d.write(strings.Replace(d.text, "bpffs: ", "bpffs: /tmp", 1))
-	if code, _, errs := d.do("guard"); code != exitFailed || !strings.Contains(errs, "mount -t bpf bpf /sys/fs/bpf") {
-		t.Errorf("without a bpffs: exit %d: %s", code, errs)
+	if code, out, errs := d.do("guard"); code != exitFailed || out != "" || strings.Count(errs, "mount -t bpf bpf /sys/fs/bpf") != 1 {
+		t.Errorf("without a bpffs: exit %d: %s%s", code, out, errs)
 	}
 	if got := command(t, privtest.Tool(t, "ip"), "route", "show", "table", "all", "proto", "117"); got != "" {
 		t.Errorf("routes are left: %s", got)

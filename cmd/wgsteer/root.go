@@ -76,6 +76,7 @@ Exit codes: 0 it worked; 1 it failed, or what was asked about is not well;
 		newExplainCommand(env),
 		newKeysCommand(env),
 		newTeardownCommand(env),
+		newTunnelCommand(env),
 		newLabCommand(env),
 		newVersionCommand(env),
 	)

@@ -41,6 +41,7 @@ teardown' removes both.`,
 			if err != nil {
 				return err
 			}
+			oneMoreProcessor(env)
 			return untilSignalled(cmd.Context(), env, d.log, d.run)
 		},
 	}

@@ -15,7 +15,7 @@ import (
 // TestMain lets the test binary be wgsteer: sessions, and tests that start
 // processes, find it in PATH.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"wgsteer": main})
+	testscript.Main(m, map[string]func(){"wgsteer": main, "udpecho": udpEcho})
 }
 
 // TestSessions plays what a user types, and compares what is answered.

@@ -34,10 +34,11 @@ func newTeardownCommand(env *env) *cobra.Command {
 		Use:   "teardown",
 		Short: "Remove what wgsteer leaves in the kernel when its daemon ends",
 		Long: `Remove what wgsteer leaves in the kernel when its daemon ends: eBPF programs and
-maps, routes, addresses, and a kernel's WireGuard link with its sessions. From then on packets between pods of different nodes
-travel as if wgsteer had never been there, in plaintext. It looks afterwards
-whether anything is left, and fails if so; a second time there is nothing to
-remove. The daemon has to be stopped before.
+maps, the nftables table, routes, addresses, and a kernel tunnel's link with its
+sessions. From then on packets between pods of different nodes travel as if wgsteer
+had never been there, in plaintext. It looks afterwards whether anything is left,
+and fails if so; a second time there is nothing to remove. The daemon has to be
+stopped before.
 
 What is in stateDir, the private key among it, and this node's record are kept.`,
 		Example: "  systemctl stop wgsteer && wgsteer teardown --config /etc/wgsteer/config.yaml",
@@ -50,7 +51,7 @@ What is in stateDir, the private key among it, and this node's record are kept.`
 			done := env.waiting("removing programs and routes")
 			result, err := teardown(config)
 			done()
-			if result.Interface == "" {
+			if err != nil && len(result.Removed) == 0 {
 				return err
 			}
 			// What was removed is told also beside an error.
@@ -62,8 +63,7 @@ What is in stateDir, the private key among it, and this node's record are kept.`
 	return cmd
 }
 
-// teardown holds the lock, so that no daemon starts meanwhile. The result has
-// no Interface where nothing was tried.
+// teardown holds the lock, so that no daemon starts meanwhile.
 func teardown(config configuration) (result tornDown, err error) {
 	lock, err := takeLock(config)
 	if err != nil {
@@ -86,7 +86,7 @@ func teardown(config configuration) (result tornDown, err error) {
 			removed = append(removed, "socket "+path)
 		}
 	}
-	result = tornDown{Interface: p.Interface, Removed: removed}
+	result = tornDown{Interface: p.Interface, Removed: append([]string{}, removed...), Kept: []string{}} // [] rather than null
 	for _, path := range []string{p.StateDir, filepath.Join(config.Directory, p.Node+".yaml")} {
 		if _, err := os.Lstat(path); err == nil {
 			result.Kept = append(result.Kept, path)

@@ -108,10 +108,16 @@ func TestUnitCapabilities(t *testing.T) {
 		grant += ",+" + strings.ToLower(strings.TrimPrefix(c, "CAP_"))
 	}
 	d := newNode(t, t.TempDir(), privtest.BPFFS(t), 1)
-	wgsteer := func(args ...string) *exec.Cmd {
+	as := func(grant string, args ...string) *exec.Cmd {
 		cmd := exec.Command(setpriv, append([]string{"--no-new-privs", "--bounding-set=" + grant, "--inh-caps=" + grant, "wgsteer"}, append(args, "--config", d.file)...)...)
 		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 		return cmd
+	}
+	wgsteer := func(args ...string) *exec.Cmd { return as(grant, args...) }
+	for _, verb := range []string{"guard", "teardown"} { // what cannot be done is not told of as done
+		if out, err := as("-all", verb).CombinedOutput(); err == nil || !strings.HasPrefix(string(out), "wgsteer: ") || !strings.Contains(string(out), "needed") {
+			t.Errorf("%s without capabilities: %v\n%s", verb, err, out)
+		}
 	}
 	if out, err := wgsteer("guard").CombinedOutput(); err != nil {
 		t.Fatalf("guard: %v\n%s", err, out)

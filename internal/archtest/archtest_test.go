@@ -95,7 +95,7 @@ func TestComplaints(t *testing.T) {
 		{"a private part", imports("keymgr/internal/durable", m+"wgkey"), nil},
 
 		{"steering meets tunnel", imports("steering", m+"tunnel"),
-			[]string{m + "steering: may import bpf of this module, not tunnel"}},
+			[]string{m + "steering: may import bpf, internal/background of this module, not tunnel"}},
 		{"an arrow upwards", imports("keymgr", m+"dataplane"),
 			[]string{m + "keymgr: may import nothing of this module, not dataplane"}},
 		{"a private part looks up", imports("keymgr/internal/durable", m+"keymgr"),

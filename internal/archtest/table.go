@@ -15,11 +15,11 @@ type rule struct {
 var table = []rule{
 	{"cmd/wgsteer", []string{"..."}},
 	{"bench/...", []string{"bench/...", "dataplane", "tunnel/...", "internal/netlab"}},
-	{"dataplane", []string{"tunnel/...", "steering", "keymgr"}},
+	{"dataplane", []string{"tunnel/...", "steering", "keymgr", "internal/background"}},
 	{"tunnel", nil},
 	{"tunnel/userspace", []string{"tunnel", "tunnel/tundev", "tunnel/udpbind"}},
 	{"tunnel/...", []string{"tunnel"}},
-	{"steering", []string{"bpf"}},
+	{"steering", []string{"bpf", "internal/background"}},
 	{"metrics", []string{"dataplane", "tunnel"}},
 	{"keymgr", nil},
 	{"keymgr/file", []string{"keymgr"}},
@@ -27,22 +27,24 @@ var table = []rule{
 	{"bpf/...", nil},
 	{"wgkey", nil},
 	{"wire", nil},
+	{"internal/background", nil},
 	{"internal/netlab", []string{"wire"}},
 	{"internal/vmtest", nil},
 	{"internal/vmtest/guest", []string{"internal/vmtest"}},
 	{"internal/privtest", nil},
 	{"internal/archtest", nil},
 	{"internal/e2e", nil},
+	{"internal/interop", nil},
 }
 
 // leaf is what every package may import.
 const leaf = "wgkey"
 
 // forTests are packages that tests alone may import.
-var forTests = []string{"internal/privtest", "internal/archtest", "internal/e2e"}
+var forTests = []string{"internal/privtest", "internal/archtest", "internal/e2e", "internal/interop"}
 
 // forNobody are packages that not even tests of others import.
-var forNobody = []string{"cmd/...", "bench/...", "internal/archtest", "internal/e2e"}
+var forNobody = []string{"cmd/...", "bench/...", "internal/archtest", "internal/e2e", "internal/interop"}
 
 // owners says which packages of this module alone may import what is below a
 // path of another module; the longest matching path counts. Test code is free.

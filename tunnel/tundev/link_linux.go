@@ -33,13 +33,16 @@ func (t *TUN) Link() (tunnel.Link, error) {
 	if err != nil {
 		return tunnel.Link{}, err
 	}
-	return tunnel.Link{Name: link.Attrs().Name, Index: t.index, MTU: link.Attrs().MTU}, nil
+	return tunnel.Link{Name: link.Attrs().Name, Index: link.Attrs().Index, MTU: link.Attrs().MTU}, nil
 }
 
 // link is called with the lock held.
 func (t *TUN) link() (netlink.Link, error) {
 	if t.closed {
 		return nil, errClosed(t.name)
+	}
+	if t.movable {
+		return t.linkAnywhere()
 	}
 	link, err := t.links.LinkByIndex(t.index)
 	switch {

@@ -26,6 +26,12 @@ const DefaultTxQueueLen = 1000
 type Options struct {
 	// Name of the link: 1 to 15 characters.
 	Name string
+	// File is a TUN that somebody else made, to be taken over instead of making
+	// one; it has to be the link of that name. Open closes it.
+	File *os.File
+	// Movable lets others move the link to another network namespace. Otherwise
+	// that is its end, as if it were deleted.
+	Movable bool
 	// TxQueueLen is how many packets may wait in the kernel for the engine;
 	// zero is DefaultTxQueueLen.
 	TxQueueLen int
@@ -35,7 +41,7 @@ type Options struct {
 // be called concurrently.
 type TUN struct {
 	name     string
-	index    int
+	movable  bool
 	offloads []string
 
 	counters
@@ -47,15 +53,21 @@ type TUN struct {
 
 	mu     sync.Mutex // guards all below
 	fd     int
+	index  int
 	links  *netlink.Handle // in the namespace of the link
+	home   namespace       // that one, of a movable link
 	queue  *Queue          // nil: none is open
 	mtu    int             // as last seen, in bytes
 	closed bool
 }
 
 // Open creates the link, in the network namespace of the calling thread; it is
-// down and has no address. A link of that name must not exist.
+// down and has no address. A link of that name must not exist, unless there is
+// a File of it.
 func Open(o Options) (*TUN, error) {
+	if o.File != nil {
+		defer o.File.Close()
+	}
 	if err := tunnel.CheckName(o.Name); err != nil {
 		return nil, err
 	}
@@ -66,8 +78,15 @@ func Open(o Options) (*TUN, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open netlink: %w", err)
 	}
-	t := &TUN{name: o.Name, drops: newDrops(), gone: make(chan struct{}), links: links, fd: -1}
-	if err := t.create(o); err != nil {
+	t := &TUN{name: o.Name, movable: o.Movable, drops: newDrops(), gone: make(chan struct{}), links: links, fd: -1}
+	begin := t.create
+	if o.File != nil {
+		begin = t.adopt
+	}
+	if t.home, err = currentNamespace(); err == nil {
+		err = begin(o)
+	}
+	if err != nil {
 		_ = t.Close()
 		return nil, err
 	}

@@ -41,6 +41,7 @@ type Bind struct {
 	mu     sync.RWMutex // held for reading while sending
 	open   bool
 	port   uint16
+	asked  uint16  // of the last Open
 	mark   uint32  // of the sockets
 	v4, v6 *socket // nil before the first Open, after Shutdown, or without that family
 }
@@ -171,6 +172,14 @@ func (b *Bind) ParseEndpoint(text string) (conn.Endpoint, error) {
 
 // BatchSize is the constant of that name.
 func (b *Bind) BatchSize() int { return BatchSize }
+
+// Asked is the port that the last Open was asked for, whether it could be
+// opened or not.
+func (b *Bind) Asked() uint16 {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	return b.asked
+}
 
 // Files duplicates the descriptors of the sockets, IPv4 first, to be handed to
 // another process; the caller closes them. The copies share queues and flags

@@ -19,6 +19,7 @@ func (b *Bind) Open(port uint16) ([]conn.ReceiveFunc, uint16, error) {
 	if b.open {
 		return nil, 0, conn.ErrBindAlreadyOpen
 	}
+	b.asked = port
 	if len(b.sockets()) == 0 || port != 0 && port != b.port {
 		if err := b.replace(port); err != nil {
 			return nil, 0, err

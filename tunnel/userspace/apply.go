@@ -20,7 +20,11 @@ const peersAtOnce = 64
 
 // Apply implements tunnel.Tunnel. Its first success opens the UDP sockets.
 func (t *Tunnel) Apply(ctx context.Context, config tunnel.Config) error {
-	if err := config.Validate(); err != nil {
+	err := config.Validate()
+	if t.options.Standalone {
+		err = errStandalone
+	}
+	if err != nil {
 		return fmt.Errorf("apply to %s: %w", t.options.Interface, err)
 	}
 	t.applying.Lock()

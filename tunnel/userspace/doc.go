@@ -11,7 +11,11 @@
 // watched (watch.go). Probe shakes hands without a TUN, to see which peers can
 // be reached.
 //
+// A standalone tunnel (standalone.go) is configured by wg(8) alone and follows
+// its link: the same engine as a drop-in for wireguard-go.
+//
 // It works in the network namespace of the threads that call Run and Apply.
-// It is called by dataplane. It sets no address and no route, holds no key
-// longer than it takes to hand it to the engine, and logs nothing per packet.
+// It is called by dataplane and cmd/wgsteer. It sets no address and no route,
+// holds no key longer than it takes to hand it to the engine, and logs nothing
+// per packet.
 package userspace

@@ -64,6 +64,9 @@ func newGreeter(now func() time.Time) *greeter {
 
 // Greet implements tunnel.Tunnel.
 func (t *Tunnel) Greet(peers ...wgkey.PublicKey) error {
+	if t.options.Standalone {
+		return fmt.Errorf("greet peers of %s: %w", t.options.Interface, errStandalone)
+	}
 	return t.with(func(e *engine) error {
 		var errs []error
 		asked := make(map[wgkey.PublicKey]greeting, len(peers))

@@ -10,12 +10,15 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/wgsteer/wgsteer/internal/privtest"
 	"github.com/wgsteer/wgsteer/tunnel"
 	"github.com/wgsteer/wgsteer/tunnel/userspace"
 	"github.com/wgsteer/wgsteer/wgkey"
 )
 
-// pair is two hosts on a wire, b in the process's own namespace: 192.0.2.1 and .2, 2001:db8::1 and ::2, each with
+// pair is two hosts on a wire, b in the process's own namespace: only there a
+// port can be changed through UAPI, because the engine opens the socket in
+// whatever thread it is. They are 192.0.2.1 and .2, 2001:db8::1 and ::2, each with
 // a running tunnel wga and wgb. The inner addresses are 10.9.0.1 and .2, and
 // fd09::1 and ::2.
 type pair struct {
@@ -24,7 +27,7 @@ type pair struct {
 }
 
 type node struct {
-	*host
+	*privtest.Host
 	*userspace.Tunnel
 	name   string
 	key    wgkey.PrivateKey
@@ -36,14 +39,14 @@ type node struct {
 func newPair(t *testing.T) *pair {
 	t.Helper()
 	p := &pair{dir: t.TempDir()}
-	p.a = node{host: newHost(t, unix.CLONE_NEWNET), name: "wga", key: newKey(t), addr: netip.MustParseAddrPort("192.0.2.1:51001")}
-	p.b = node{host: newHost(t, 0), name: "wgb", key: newKey(t), addr: netip.MustParseAddrPort("192.0.2.2:51002")}
-	p.a.sh(t, "ip link add eth0 type veth peer name eth0 netns %d", p.b.tid)
+	p.a = node{Host: privtest.NewHost(t, unix.CLONE_NEWNET), name: "wga", key: newKey(t), addr: netip.MustParseAddrPort("192.0.2.1:51001")}
+	p.b = node{Host: privtest.NewHost(t, 0), name: "wgb", key: newKey(t), addr: netip.MustParseAddrPort("192.0.2.2:51002")}
+	p.a.Sh(t, "ip link add eth0 type veth peer name eth0 netns %d", p.b.PID())
 	for i, n := range []*node{&p.a, &p.b} {
-		n.sh(t, "ip addr add 192.0.2.%d/24 dev eth0; ip addr add 2001:db8::%d/64 dev eth0 nodad; ip link set eth0 up", i+1, i+1)
+		n.Sh(t, "ip addr add 192.0.2.%d/24 dev eth0; ip addr add 2001:db8::%d/64 dev eth0 nodad; ip link set eth0 up", i+1, i+1)
 		n.serveEcho(t)
 		n.start(t, p.dir)
-		n.sh(t, "ip addr add 10.9.0.%d/24 dev %s; ip addr add fd09::%d/64 dev %s nodad", i+1, n.name, i+1, n.name)
+		n.Sh(t, "ip addr add 10.9.0.%d/24 dev %s; ip addr add fd09::%d/64 dev %s nodad", i+1, n.name, i+1, n.name)
 	}
 	return p
 }
@@ -62,7 +65,7 @@ func (n *node) start(t *testing.T, dir string) {
 	go func() {
 		runtime.LockOSThread() // and never unlock
 		close(inside)
-		if err := n.enter(); err != nil {
+		if err := n.Enter(); err != nil {
 			n.ended <- err
 			return
 		}
@@ -98,7 +101,7 @@ func (n *node) stop(t *testing.T) error {
 func (n *node) apply(t *testing.T, c tunnel.Config) {
 	t.Helper()
 	var err error
-	n.do(func() { err = n.Apply(context.Background(), c) })
+	n.Do(func() { err = n.Apply(context.Background(), c) })
 	if err != nil {
 		t.Fatal(err)
 	}

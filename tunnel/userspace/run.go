@@ -26,13 +26,18 @@ func (t *Tunnel) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, e.close()) }()
-	socket, err := listenUAPI(t.options.UAPIDir, t.options.Interface)
+	socket, err := t.listen(ctx)
 	if err != nil {
-		return err
+		return errors.Join(err, e.close())
 	}
-	defer func() { err = errors.Join(err, socket.Close()) }()
-	if err := e.tun.Up(); err != nil {
+	// The socket is the last to go: whoever has the name next may have the link
+	// and the UDP port.
+	defer func() { err = errors.Join(err, e.close(), socket.Close()) }()
+	begin := e.tun.Up
+	if t.options.Standalone {
+		begin = func() error { return firstMTU(e.tun) }
+	}
+	if err := begin(); err != nil {
 		return err
 	}
 
@@ -49,13 +54,20 @@ func (t *Tunnel) run(ctx context.Context) (err error) {
 	tasks, ctx := errgroup.WithContext(ctx)
 	tasks.Go(func() error { return socket.serve(ctx, e.device.IpcHandle) })
 	tasks.Go(func() error { return t.watch(ctx, e) })
-	tasks.Go(func() error { return t.greeter.run(ctx, e) })
 	tasks.Go(func() error { return e.wait(ctx) })
+	if t.options.Standalone {
+		tasks.Go(func() error { return t.follow(ctx, e, socket) })
+		return t.expected(tasks.Wait())
+	}
+	tasks.Go(func() error { return t.greeter.run(ctx, e) })
 	return tasks.Wait()
 }
 
 func (t *Tunnel) open() (*engine, error) {
-	link, err := tundev.Open(tundev.Options{Name: t.options.Interface, TxQueueLen: t.options.TxQueueLen})
+	link, err := tundev.Open(tundev.Options{
+		Name: t.options.Interface, TxQueueLen: t.options.TxQueueLen,
+		File: t.options.TUN, Movable: t.options.Standalone,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -64,8 +76,8 @@ func (t *Tunnel) open() (*engine, error) {
 		return nil, errors.Join(err, link.Close())
 	}
 	bind := udpbind.New(udpbind.Options{})
-	// The device stays without sockets until the first Apply: it would open a
-	// port that nobody asked for.
+	// The device stays without sockets until the first Apply, or until a
+	// standalone link is up: it would open a port that nobody asked for.
 	return &engine{tun: link, bind: bind, device: device.NewDevice(queue, bind, engineLogger(t.log, t.options.Now))}, nil
 }
 

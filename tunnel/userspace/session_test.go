@@ -126,14 +126,14 @@ func TestListenPort(t *testing.T) {
 	p := newPair(t)
 	var taken net.PacketConn
 	var err error
-	p.a.do(func() { taken, err = net.ListenPacket("udp", ":51001") })
+	p.a.Do(func() { taken, err = net.ListenPacket("udp", ":51001") })
 	if err != nil {
 		t.Fatal(err)
 	}
 	applies := func(port uint16) (err error) {
 		c := p.a.config(&p.b)
 		c.ListenPort = port
-		p.a.do(func() { err = p.a.Apply(context.Background(), c) })
+		p.a.Do(func() { err = p.a.Apply(context.Background(), c) })
 		return err
 	}
 	if err := applies(51001); !errors.Is(err, unix.EADDRINUSE) || !strings.Contains(err.Error(), "51001") {
@@ -143,7 +143,7 @@ func TestListenPort(t *testing.T) {
 	p.connect(t)
 
 	before := p.a.peer(t, &p.b)
-	p.a.do(func() { taken, err = net.ListenPacket("udp", ":51003") })
+	p.a.Do(func() { taken, err = net.ListenPacket("udp", ":51003") })
 	if err != nil {
 		t.Fatal(err)
 	}

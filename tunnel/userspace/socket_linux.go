@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -16,20 +17,27 @@ import (
 // socket is the UAPI socket, which wg(8) talks to. wireguard-go's own listener
 // removes the path when it closes, even if it is a successor's by then.
 type socket struct {
-	dir, path string
+	dir, path string // empty where it was made by others without a path
 	listener  *net.UnixListener
 	file      os.FileInfo // of the path, as we made it
 	close     sync.Once
 }
 
+var errServed = errors.New("another process serves it; interface names are unique per host, network namespaces share the directory: " +
+	"stop that process, or choose another interface name")
+
 // listenUAPI makes the socket: for root alone, in place of one that a dead
 // process left over. One that a living process serves is an error.
 func listenUAPI(dir, name string) (*socket, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, fmt.Errorf("make the directory of the UAPI socket: %w", err)
-	}
 	s := &socket{dir: dir, path: filepath.Join(dir, name+".sock")}
-	if err := s.locked(s.listen); err != nil {
+	err := os.MkdirAll(dir, 0o755)
+	if err == nil {
+		err = s.locked(s.listen)
+	}
+	switch {
+	case errors.Is(err, os.ErrPermission):
+		return nil, fmt.Errorf("listen on the UAPI socket %s: %w; run as root, or let this user write to %s", s.path, err, dir)
+	case err != nil:
 		return nil, fmt.Errorf("listen on the UAPI socket %s: %w", s.path, err)
 	}
 	return s, nil
@@ -71,8 +79,7 @@ func removeStale(path string) error {
 	c, err := net.Dial("unix", path)
 	if err == nil {
 		c.Close()
-		return errors.New("another process serves it; interface names are unique per host, network namespaces share the directory: " +
-			"stop that process, or choose another interface name")
+		return errServed
 	}
 	if !errors.Is(err, unix.ECONNREFUSED) {
 		return err
@@ -81,11 +88,12 @@ func removeStale(path string) error {
 }
 
 // serve hands every connection to handle, until ctx ends and all of them have
-// returned. The listener is closed then.
+// returned. The listener stays open, so that nobody takes the socket for a dead
+// one before Close.
 func (s *socket) serve(ctx context.Context, handle func(net.Conn)) error {
 	var handlers sync.WaitGroup
 	defer handlers.Wait()
-	stop := context.AfterFunc(ctx, func() { _ = s.listener.Close() })
+	stop := context.AfterFunc(ctx, func() { _ = s.listener.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	for {
 		c, err := s.listener.Accept()
@@ -110,16 +118,28 @@ func (s *socket) serve(ctx context.Context, handle func(net.Conn)) error {
 // called twice.
 func (s *socket) Close() (err error) {
 	s.close.Do(func() {
-		_ = s.listener.Close() // serve may have closed it
+		defer s.listener.Close()
+		if s.path == "" {
+			return
+		}
 		err = s.locked(func() error {
-			info, err := os.Lstat(s.path)
-			if err != nil || !os.SameFile(info, s.file) {
-				return nil // removed or replaced by others
+			if !s.present() {
+				return nil
 			}
 			return os.Remove(s.path)
 		})
+		if errors.Is(err, os.ErrNotExist) { // the directory is gone as well
+			err = nil
+		}
 	})
 	return err
+}
+
+// present reports whether the path is still ours, neither removed nor replaced
+// by others.
+func (s *socket) present() bool {
+	info, err := os.Lstat(s.path)
+	return s.path == "" || err == nil && os.SameFile(info, s.file)
 }
 
 // locked runs f while no other tunnel looks at, makes or removes a socket in

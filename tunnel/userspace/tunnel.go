@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,6 +27,13 @@ type Options struct {
 	// TxQueueLen is the number of packets that may wait in the kernel for the
 	// engine; zero is tundev's default.
 	TxQueueLen int
+	// Standalone leaves the tunnel to wg(8) and ip(8), as wireguard-go does;
+	// see standalone.go.
+	Standalone bool
+	// TUN is the link of that name, where somebody else made it already, and
+	// UAPI a listening Unix socket to use instead of one in UAPIDir. Run closes
+	// both. For a standalone tunnel alone.
+	TUN, UAPI *os.File
 	// Logger is for what happens seldom; nil discards.
 	Logger *slog.Logger
 	// Now is the clock; nil is time.Now.
@@ -55,8 +62,16 @@ var _ tunnel.Tunnel = (*Tunnel)(nil)
 
 // New checks the options; nothing is opened before Run.
 func New(o Options) (*Tunnel, error) {
-	if o.Interface == "" || strings.ContainsAny(o.Interface, "/\x00") || o.Interface == "." || o.Interface == ".." {
-		return nil, fmt.Errorf("interface name %q: has to be a file name", o.Interface)
+	if err := tunnel.CheckName(o.Interface); err != nil {
+		return nil, err
+	}
+	if !o.Standalone && (o.TUN != nil || o.UAPI != nil) {
+		return nil, errors.New("a TUN or UAPI socket made by others is for a standalone tunnel alone")
+	}
+	if o.UAPI != nil {
+		if err := checkListening(o.UAPI); err != nil {
+			return nil, err
+		}
 	}
 	if o.TxQueueLen < 0 {
 		return nil, fmt.Errorf("queue length %d: negative", o.TxQueueLen)

@@ -93,9 +93,9 @@ func TestEngineLossIsCounted(t *testing.T) {
 	until(t, "count of packets without a peer", func() bool {
 		return p.a.stats(t).Drops[userspace.DropEngineOut] == before[userspace.DropEngineOut]+2
 	})
-	p.b.sh(t, "ip addr add 10.9.9.9/32 dev wgb")
+	p.b.Sh(t, "ip addr add 10.9.9.9/32 dev wgb")
 	var err error
-	p.b.do(func() {
+	p.b.Do(func() {
 		d := net.Dialer{LocalAddr: &net.UDPAddr{IP: net.IPv4(10, 9, 9, 9)}}
 		var c net.Conn
 		if c, err = d.Dial("udp", "10.9.0.1:7"); err == nil {
@@ -140,7 +140,7 @@ func (p *pair) transfer(t *testing.T, network, addr string, n int64) {
 	var l net.Listener
 	var c net.Conn
 	var err error
-	p.b.do(func() { l, err = net.Listen(network, net.JoinHostPort(addr, "5001")) })
+	p.b.Do(func() { l, err = net.Listen(network, net.JoinHostPort(addr, "5001")) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +159,7 @@ func (p *pair) transfer(t *testing.T, network, addr string, n int64) {
 		}
 		got <- err
 	}()
-	p.a.do(func() { c, err = net.Dial(network, l.Addr().String()) })
+	p.a.Do(func() { c, err = net.Dial(network, l.Addr().String()) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +180,7 @@ func TestLinkDeletedEndsRun(t *testing.T) {
 	}
 	p := newPair(t)
 	p.connect(t)
-	p.a.sh(t, "ip link delete wga")
+	p.a.Sh(t, "ip link delete wga")
 	select {
 	case err := <-p.a.ended:
 		p.a.ended <- err
@@ -198,8 +198,8 @@ func TestLinkDownComesUpAgain(t *testing.T) {
 	}
 	p := newPair(t)
 	p.connect(t)
-	p.a.sh(t, "ip link set wga down")
-	until(t, "the link up", func() bool { return strings.Contains(p.a.sh(t, "ip link show up"), "wga:") })
+	p.a.Sh(t, "ip link set wga down")
+	until(t, "the link up", func() bool { return strings.Contains(p.a.Sh(t, "ip link show up"), "wga:") })
 	until(t, "nothing failing", func() bool { return p.a.stats(t).Failing == "" })
 	p.a.ping(t, "10.9.0.2")
 }
@@ -208,10 +208,10 @@ func TestNoGoroutineIsLeft(t *testing.T) {
 	if !privtest.Isolate(t) {
 		return
 	}
-	h := newHost(t, 0)
+	h := privtest.NewHost(t, 0)
 	before := runtime.NumGoroutine()
 	for range 3 {
-		n := node{host: h, name: "wga", key: newKey(t), addr: netip.MustParseAddrPort("192.0.2.1:51001")}
+		n := node{Host: h, name: "wga", key: newKey(t), addr: netip.MustParseAddrPort("192.0.2.1:51001")}
 		n.start(t, t.TempDir())
 		n.apply(t, n.config(&node{key: newKey(t), addr: netip.MustParseAddrPort("192.0.2.9:9")}))
 		if err := n.stop(t); err != nil {

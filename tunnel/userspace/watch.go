@@ -73,6 +73,9 @@ func (t *Tunnel) keepUp(e *engine) error {
 	if !errors.Is(err, tundev.ErrDown) {
 		return err
 	}
+	if t.options.Standalone { // its user may
+		return nil
+	}
 	if err := e.tun.Up(); err != nil {
 		return err
 	}

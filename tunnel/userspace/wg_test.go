@@ -21,7 +21,7 @@ import (
 func (p *pair) wg(t *testing.T, args string) string {
 	t.Helper()
 	privtest.Tool(t, "wg")
-	return p.a.sh(t, "unshare --mount sh -ec 'mount -t tmpfs none /run; mkdir /run/wireguard; mount --bind %s /run/wireguard; wg %s'", p.dir, args)
+	return p.a.Sh(t, "unshare --mount sh -ec 'mount -t tmpfs none /run; mkdir /run/wireguard; mount --bind %s /run/wireguard; wg %s'", p.dir, args)
 }
 
 func TestWG(t *testing.T) {
@@ -71,7 +71,7 @@ func TestNamesAreUnique(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.b.do(func() { err = elsewhere.Run(context.Background()) })
+	p.b.Do(func() { err = elsewhere.Run(context.Background()) })
 	if err == nil || !strings.Contains(err.Error(), filepath.Join(p.dir, "wga.sock")) || !strings.Contains(err.Error(), "another process serves it") {
 		t.Errorf("same UAPI socket: %v", err)
 	}
@@ -82,7 +82,7 @@ func TestNamesAreUnique(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.b.do(func() { err = same.Run(context.Background()) })
+	p.b.Do(func() { err = same.Run(context.Background()) })
 	if err == nil || !strings.Contains(err.Error(), "a tuntap link of that name exists") {
 		t.Errorf("same link: %v", err)
 	}
@@ -102,7 +102,7 @@ func TestProbe(t *testing.T) {
 	}
 	var got map[wgkey.PublicKey]error
 	var err error
-	p.a.do(func() {
+	p.a.Do(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 		defer cancel()
 		got, err = userspace.Probe(ctx, p.a.key, 51001, []tunnel.Peer{silent, answers, homeless})
@@ -120,7 +120,7 @@ func TestProbe(t *testing.T) {
 		t.Errorf("peer without endpoint: %v", err)
 	}
 
-	p.b.do(func() { _, err = userspace.Probe(context.Background(), p.b.key, 51002, nil) })
+	p.b.Do(func() { _, err = userspace.Probe(context.Background(), p.b.key, 51002, nil) })
 	if !errors.Is(err, unix.EADDRINUSE) {
 		t.Errorf("probe from a port that is taken: %v", err)
 	}

@@ -1,0 +1,124 @@
+package steering
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/cilium/ebpf/link"
+)
+
+// A program of tcx that is ahead of ours and accepts or redirects a packet keeps it from
+// ours and from all of clsact: it leaves in plaintext. Who attaches to the head after us
+// is there, and the kernel tells nobody. So ours go back to the head; but ahead of each
+// other program once alone, lest two that both want to be first take turns for ever.
+
+// lead puts ours at the head of the chains that attachments are in. That another stays
+// ahead is no failure, but Status tells.
+func (s *Steering) lead(attachments []attachment) error {
+	var errs []error
+	for _, ingress := range []bool{false, true} {
+		var ours []attachment // those of tcx, the guard first
+		hold := ""            // the program that stands in while they move, where there is one
+		for _, at := range attachments {
+			switch {
+			case at.ingress != ingress:
+			case at.role == roleBackstop:
+				hold = at.program
+			case s.attacher.held[at.slot] != nil:
+				ours = append(ours, at)
+			}
+		}
+		if len(ours) > 0 {
+			errs = append(errs, s.leadChain(ours, hold))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Steering) leadChain(ours []attachment, hold string) error {
+	h, a := ours[0].hook, s.attacher
+	ahead, err := a.ahead(h)
+	if err != nil || len(ahead) == 0 {
+		return err
+	}
+	where := fmt.Sprintf("the %s of %s", h.direction(), ours[0].name)
+	others := strings.Join(ahead, ", ")
+	if !a.newcomers(h, ahead) {
+		s.lack("head of "+where, fmt.Errorf("on %s, ahead of ours again: %s; what they redirect or accept is neither encrypted nor dropped: let them return TCX_NEXT, or attach after ours", where, others))
+		return nil
+	}
+	s.options.Logger.Warn("others' programs came ahead of ours, which go back to the head", "device", ours[0].name, "direction", h.direction(), "programs", others)
+	a.overtook[h] = append(a.overtook[h], ahead...)
+	changed, err := a.toHead(ours, s.objects.programs, hold)
+	if err != nil {
+		return s.wrote(changed, fmt.Errorf("put ours on %s ahead of %s: %w", where, others, err))
+	}
+	for _, at := range ours {
+		s.repairs.stand(part{layer: layerProgram, name: at.String(), device: at.device}, true, s.options.Now())
+	}
+	return s.wrote(changed, nil)
+}
+
+// ahead names the programs of others that come before the last of ours in a chain.
+func (a *attacher) ahead(h hook) ([]string, error) {
+	own := map[link.ID]bool{}
+	for s, l := range a.held {
+		if s.hook != h {
+			continue
+		}
+		info, err := l.Info()
+		if err != nil {
+			return nil, fmt.Errorf("ask for link %s: %w", s.pin(), err)
+		}
+		own[info.ID] = true
+	}
+	chain, err := tcxChain(h, own)
+	return beforeLastOfOurs(chain), err
+}
+
+// newcomers says whether ours have not been put ahead of one of these before.
+func (a *attacher) newcomers(h hook, programs []string) bool {
+	return slices.ContainsFunc(programs, func(p string) bool { return !slices.Contains(a.overtook[h], p) })
+}
+
+// overtaken says whether a newcomer is ahead of ours somewhere.
+func (a *attacher) overtaken() bool {
+	looked := map[hook]bool{}
+	for s := range a.held {
+		if looked[s.hook] {
+			continue
+		}
+		looked[s.hook] = true
+		if ahead, err := a.ahead(s.hook); err == nil && a.newcomers(s.hook, ahead) {
+			return true
+		}
+	}
+	return false
+}
+
+// toHead takes ours out of a chain and puts them at its head, in their order. Meanwhile
+// hold, which drops all that would be encrypted or dropped, is there.
+func (a *attacher) toHead(ours []attachment, programs map[string]program, hold string) (changed int, err error) {
+	if hold != "" {
+		h := ours[0].hook
+		l, err := link.AttachTCX(link.TCXOptions{Interface: h.device, Program: programs[hold].Program, Attach: h.attachType(), Anchor: link.Head()})
+		if err != nil {
+			return 0, err
+		}
+		defer l.Close()
+	}
+	var errs []error
+	for _, step := range []func(attachment) (int, error){
+		func(at attachment) (int, error) { return a.detachTCX(at.slot) },
+		func(at attachment) (int, error) { return a.attachTCX(at.slot, programs[at.program]) },
+	} {
+		for _, at := range ours {
+			n, err := step(at)
+			changed += n
+			errs = append(errs, err)
+		}
+	}
+	return changed, errors.Join(errs...)
+}
