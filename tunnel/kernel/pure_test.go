@@ -180,6 +180,23 @@ func TestForeign(t *testing.T) {
 	}
 }
 
+// TestEndpointsOf: it keeps no secret, and tells Diff as much as the whole.
+func TestEndpointsOf(t *testing.T) {
+	there := netip.MustParseAddrPort("192.0.2.1:1")
+	config := tunnel.Config{PrivateKey: private(t, 1), ListenPort: 1, Peers: []tunnel.Peer{
+		{PublicKey: pub(1), PresharedKey: wgkey.NewPresharedKey([wgkey.Size]byte{9}), Endpoint: there, AllowedIPs: prefixes("10.1.0.0/16")}, {PublicKey: pub(2)},
+	}}
+	kept := endpointsOf(config)
+	if want := (tunnel.Config{Peers: []tunnel.Peer{{PublicKey: pub(1), Endpoint: there}, {PublicKey: pub(2)}}}); !cmp.Equal(want, kept, equal) {
+		t.Errorf("kept (-want +got):\n%s", cmp.Diff(want, kept, equal))
+	}
+	now := config.Clone()
+	now.Peers[0].Endpoint = netip.MustParseAddrPort("198.51.100.9:9") // it roamed
+	if c := tunnel.Diff(now.AsConfigured(kept), config); !c.Empty() {
+		t.Errorf("changes %+v", c)
+	}
+}
+
 func TestUnavailable(t *testing.T) {
 	for _, tc := range []struct {
 		err  error
