@@ -197,6 +197,26 @@ func TestEndpointsOf(t *testing.T) {
 	}
 }
 
+// TestIsStray: what was being made, and nothing that anybody uses.
+func TestIsStray(t *testing.T) {
+	for _, tc := range []struct {
+		name, kind, alias string
+		up, stray         bool
+	}{
+		{"wgsteer-0123abc", "wireguard", "", false, true},
+		{"wgsteer-0123abc", "wireguard", Mark, false, true},
+		{"wgsteer-0123abc", "wireguard", Mark, true, false},
+		{"wgsteer-0123abc", "wireguard", "mine", false, false},
+		{"wgsteer-0123abc", "dummy", "", false, false},
+		{"wgsteer-office1", "wireguard", "", false, false},
+		{"wgsteer0", "wireguard", Mark, false, false},
+	} {
+		if is := isStray(tc.name, tc.kind, tc.alias, tc.up); is != tc.stray {
+			t.Errorf("%+v: %v", tc, is)
+		}
+	}
+}
+
 func TestUnavailable(t *testing.T) {
 	for _, tc := range []struct {
 		err  error
