@@ -109,6 +109,17 @@ func TestTunnelNameAtOnce(t *testing.T) {
 	}
 }
 
+// A name that looks like a flag is one to the process in the background, too.
+func TestTunnelNameWithDash(t *testing.T) {
+	p := newSoloHost(t)
+	p.sh("wgsteer tunnel -- -f")
+	if out := p.sh("ls /var/run/wireguard"); out != "-f.sock\n" {
+		t.Errorf("sockets: %q", out)
+	}
+	p.sh("ip link delete dev -f")
+	await(t, "end of the tunnel", func() bool { return len(p.tunnels()) == 0 })
+}
+
 // 130,560 allowed IPs are what the kernel's own tests set at once.
 func TestTunnelManyAllowedIPs(t *testing.T) {
 	p := newPeers(t)
