@@ -128,17 +128,19 @@ func TestKernelTunnelOutlivesItsDaemon(t *testing.T) {
 }
 
 // TestABackendChanges: a node keeps its key over a change, and its peers' sessions
-// come back.
+// come back; meanwhile nothing leaves either node in plaintext.
 func TestABackendChanges(t *testing.T) {
 	c := mixed(t, netlab.Options{}, "userspace", "userspace")
 	c.startAll()
 	key := c.status("node-b").PublicKey
-	_, heard := oneWay(t, c, 4) // from node-a to node-b
+	_, heard := oneWay(t, c, "node-a", "node-b", 4)
+	oneWay(t, c, "node-b", "node-a", 4) // for the guard of node-b
 	for _, backend := range []string{"kernel", "userspace", "kernel"} {
-		c.terminate("node-b")
-		c.backends["node-b"] = backend
-		start := time.Now()
+		var start time.Time
 		c.encrypted(func() {
+			c.terminate("node-b")
+			c.backends["node-b"] = backend
+			start = time.Now()
 			c.start("node-b")
 			c.until("a new session", func() bool {
 				peers := c.status("node-a").Peers
