@@ -52,16 +52,11 @@ func (s *Steering) leadChain(ours []attachment, hold string) error {
 		return nil
 	}
 	s.options.Logger.Warn("others' programs came ahead of ours, which go back to the head", "device", ours[0].name, "direction", h.direction(), "programs", others)
-	a.overtook[h] = append(a.overtook[h], ahead...)
-	changed, err := 0, error(nil)
-	if a.mechanism == mechanismClsact {
-		changed, err = a.filtersToHead(ours, s.objects.programs)
-	} else {
-		changed, err = a.toHead(ours, s.objects.programs, hold)
-	}
+	changed, err := a.toHead(ours, s.objects.programs, hold)
 	if err != nil {
 		return s.wrote(changed, fmt.Errorf("put ours on %s ahead of %s: %w", where, others, err))
 	}
+	a.overtook[h] = append(a.overtook[h], ahead...)
 	for _, at := range ours {
 		s.repairs.stand(part{layer: layerProgram, name: at.String(), device: at.device}, true, s.options.Now())
 	}
@@ -125,9 +120,12 @@ func (a *attacher) overtaken() bool {
 	return false
 }
 
-// toHead takes ours out of a chain of tcx and puts them at its head, in their order. Meanwhile
-// hold, which drops all that would be encrypted or dropped, is there.
+// toHead puts ours at the head of their chain, in their order; those of tcx by taking them
+// out of it. Meanwhile hold, which drops all that would be encrypted or dropped, is there.
 func (a *attacher) toHead(ours []attachment, programs map[string]program, hold string) (changed int, err error) {
+	if a.mechanism == mechanismClsact {
+		return a.filtersToHead(ours, programs)
+	}
 	if hold != "" {
 		h := ours[0].hook
 		l, err := link.AttachTCX(link.TCXOptions{Interface: h.device, Program: programs[hold].Program, Attach: h.attachType(), Anchor: link.Head()})
