@@ -69,6 +69,9 @@ func (s State) checkOwn() []error {
 		errs = append(errs, s.checkNode("this node's address", addr))
 	}
 	errs = append(errs, s.EncapsulationPorts.Check())
+	if err := CheckPodDevices(s.PodDevices); err != nil {
+		errs = append(errs, fmt.Errorf("pods' devices: %w", err))
+	}
 	if s.Tunnel.Index < 0 {
 		errs = append(errs, fmt.Errorf("tunnel device index %d is negative", s.Tunnel.Index))
 	}
@@ -196,6 +199,7 @@ func (s State) clone() *State {
 	s.ClusterCIDRs = slices.Clone(s.ClusterCIDRs)
 	s.NodeCIDRs = slices.Clone(s.NodeCIDRs)
 	s.Devices = slices.Clone(s.Devices)
+	s.PodDevices = slices.Clone(s.PodDevices)
 	s.EncapsulationPorts.VXLAN = slices.Clone(s.EncapsulationPorts.VXLAN)
 	s.EncapsulationPorts.Geneve = slices.Clone(s.EncapsulationPorts.Geneve)
 	s.Tunnel.Addresses = slices.Clone(s.Tunnel.Addresses)
