@@ -101,7 +101,7 @@ func TestNftSet(t *testing.T) {
 		{"strict", strict(someState(500)).nft(1, 2, 4), 1},
 		{"names of pods' devices", behind(strict(someState(500)), "cni0").nft(1, 2, 4), 1},
 		{"others", behind(strict(someState(500)), "veth*").nft(1, 2, 4), 1},
-		{"as many as can be", behind(strict(someState(500)), many(maxPodDevices)...).nft(1, 2, 4), 1},
+		{"as many as can be", behind(strict(someState(500)), many(MaxPodDevices)...).nft(1, 2, 4), 1},
 		{"none", strict(someState(500)).nft(1, 2, 4), 1},
 		{"a wider local CIDR, so that a range gives way to one that overlaps it", wider(strict(someState(500))).nft(1, 2, 4), 4},
 		{"up to the last addresses", all(wider(strict(someState(500)))).nft(1, 2, 4), 2},

@@ -1,33 +1,28 @@
 package steering
 
 import (
-	"fmt"
+	"errors"
 	"slices"
 	"strings"
 )
 
-// maxPodDevices is how many patterns one rule of the nftables table takes with room
+// MaxPodDevices is how many patterns one rule of the nftables table takes with room
 // to spare: two expressions each, of 128 (NFT_RULE_MAXEXPRS in include/net/netfilter/nf_tables.h).
-const maxPodDevices = 32
+const MaxPodDevices = 32
 
-// CheckPodDevices says what is wrong with patterns for State.PodDevices; nil when
+// CheckPodDevice says what is wrong with a pattern of State.PodDevices; nil when
 // nothing is.
-func CheckPodDevices(patterns []string) error {
-	if len(patterns) > maxPodDevices {
-		return fmt.Errorf("there are %d, want at most %d: a * at the end stands for many", len(patterns), maxPodDevices)
-	}
-	for _, p := range patterns {
-		name, open := strings.CutSuffix(p, "*")
-		switch {
-		case p == "*":
-			return fmt.Errorf("%q is every device: leave it out, for that is the default", p)
-		case strings.Contains(name, "*"):
-			return fmt.Errorf("%q: a * stands at the end, and once", p)
-		case name == "" || len(p) > 15: // with the *, which nft(8) does not take as a 16th either
-			return fmt.Errorf("%q: the name of a network device has 1 to 15 bytes, a * with them", p)
-		case !open && (name == "." || name == "..") || strings.ContainsAny(name, "/: \t\n\v\f\r\x00"):
-			return fmt.Errorf("%q: the name of a network device holds no slash, colon or white space", p)
-		}
+func CheckPodDevice(pattern string) error {
+	name, open := strings.CutSuffix(pattern, "*")
+	switch {
+	case pattern == "*":
+		return errors.New("every device fits; leave it out, for that is the default")
+	case strings.Contains(name, "*"):
+		return errors.New("a * stands at the end, and once")
+	case name == "" || len(pattern) > 15: // with the *, which nft(8) does not take as a 16th either
+		return errors.New("the name of a network device has 1 to 15 bytes, a * with them")
+	case !open && (name == "." || name == "..") || strings.ContainsAny(name, "/: \t\n\v\f\r\x00"):
+		return errors.New("the name of a network device holds no slash, colon or white space")
 	}
 	return nil
 }

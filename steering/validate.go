@@ -69,8 +69,13 @@ func (s State) checkOwn() []error {
 		errs = append(errs, s.checkNode("this node's address", addr))
 	}
 	errs = append(errs, s.EncapsulationPorts.Check())
-	if err := CheckPodDevices(s.PodDevices); err != nil {
-		errs = append(errs, fmt.Errorf("pods' devices: %w", err))
+	for _, d := range s.PodDevices {
+		if err := CheckPodDevice(d); err != nil {
+			errs = append(errs, fmt.Errorf("pods' device %q: %w", d, err))
+		}
+	}
+	if n := len(s.PodDevices); n > MaxPodDevices {
+		errs = append(errs, fmt.Errorf("%d names of pods' devices, want at most %d", n, MaxPodDevices))
 	}
 	if s.Tunnel.Index < 0 {
 		errs = append(errs, fmt.Errorf("tunnel device index %d is negative", s.Tunnel.Index))
