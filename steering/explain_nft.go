@@ -23,7 +23,7 @@ func (s tableSeen) refuses(device int) bool {
 
 // misrouted says whether the table takes a device for none of pods'.
 func (s tableSeen) misrouted(d device) bool {
-	return s.name != "" && !s.spared[d.index] && s.pods.refuse(d.name)
+	return s.name != "" && s.pods.refuse(d.name)
 }
 
 // behind is what becomes of what came out of the tunnel for a pod, where a route has it

@@ -10,7 +10,7 @@ import (
 )
 
 // nftLayout counts the changes of the table's chains, sets and rules. It is in
-// the comment of each chain's first rule, for people who compare two nodes; a
+// the comment of each chain's rule of steered devices, for people who compare two nodes; a
 // table that differs in anything is replaced, of whatever layout it is.
 const nftLayout = 3
 
@@ -150,14 +150,16 @@ func (t nftTable) rules() []nftRule {
 		rules = append(rules, nftRule{chain, match, counter + suffix, verdict, comment + "; " + does})
 	}
 	add := func(chain, comment string, match ...nftMatch) { count(chain, chain, comment, match...) }
+	if len(t.pods.patterns) > 0 { // on devices with programs as well, and on a bridge whose port has them
+		for _, f := range []string{"4", "6"} {
+			count(nftEgress, nftMisrouted, "out of the tunnel to a pod here, by a device that is none of podDevices", t.pods.others(f)...)
+		}
+	}
 	for _, chain := range []string{nftEgress, nftIngress} {
 		rules = append(rules, nftRule{chain, []nftMatch{{nftDevice, nftSteered}}, "", nftAccept,
 			fmt.Sprintf("layout %d: the programs decide on these devices", nftLayout)})
 	}
 	for _, f := range []string{"4", "6"} {
-		if len(t.pods.patterns) > 0 {
-			count(nftEgress, nftMisrouted, "out of the tunnel to a pod here, by a device that is none of podDevices", t.pods.others(f)...)
-		}
 		add(nftEgress, "to a pod elsewhere, past the tunnel",
 			nftMatch{nftDestination, nftOtherPods + f})
 		add(nftEgress, "from a pod here to another node, past the tunnel",

@@ -44,7 +44,10 @@ func (t nftTable) decide(chain string, p nftPacket) (counter string, verdict nft
 		case r.verdict == nftContinue:
 			counter = r.counter
 		default:
-			return r.counter, r.verdict
+			if r.counter != "" {
+				counter = r.counter
+			}
+			return counter, r.verdict
 		}
 	}
 	return counter, nftContinue
@@ -94,7 +97,7 @@ func TestNftRules(t *testing.T) {
 							t.Errorf("strict %v: %v to %v at %s: verdict %v, counter %q, want %v, %q", strict, from, to, chain, got, gotCounter, verdict, counter)
 						}
 						for _, exempt := range []int{1, steered} {
-							if counter, verdict := table.decide(chain, nftPacket{exempt, sources[i], destinations[i], "wgs0", "eth1"}); counter != "" || verdict != nftAccept {
+							if counter, verdict := table.decide(chain, nftPacket{exempt, sources[i], destinations[i], "veth1", "eth1"}); counter != "" || verdict != nftAccept {
 								t.Errorf("strict %v: %v to %v at %s of device %d: verdict %v, counter %q", strict, from, to, chain, exempt, verdict, counter)
 							}
 						}
@@ -129,7 +132,8 @@ func TestNftPodDevices(t *testing.T) {
 		{"less than the start", []string{"cni0", "cali*"}, "wgs0", "cal", other, here, "misrouted"},
 		{"none of several", []string{"cni0", "veth*", "cali*"}, "wgs0", "eth1", other, here, "misrouted"},
 		{"not out of the tunnel", []string{"cni0"}, "cni0", "eth1", other, here, ""},
-		{"a steered device", []string{"cni0"}, "wgs0", "eth0", steered, here, ""},
+		{"a steered device", []string{"cni0"}, "wgs0", "eth0", steered, here, "misrouted"},
+		{"one that is named", []string{"eth0"}, "wgs0", "eth0", steered, here, ""},
 		{"to the world", []string{"cni0"}, "wgs0", "eth1", other, world, ""},
 		{"to a peer's pod by a device of pods", []string{"cni0"}, "wgs0", "cni0", other, peers, "not_steered"},
 	} {

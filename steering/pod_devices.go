@@ -2,6 +2,8 @@ package steering
 
 import (
 	"errors"
+	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 )
@@ -60,4 +62,60 @@ func (p podDevices) others(family string) []nftMatch {
 		match = append(match, nftMatch{nftNotBy, pattern})
 	}
 	return append(match, nftMatch{nftDestination, nftLocalPods + family})
+}
+
+// podDevicesFinding is the name of what is found of them.
+const podDevicesFinding = "pod-devices"
+
+// judgePodDevicesInForce compares those that the table has with those that it should.
+func judgePodDevicesInForce(have, want podDevices) []Finding {
+	if slices.Equal(have.patterns, want.patterns) {
+		return nil
+	}
+	return []Finding{{
+		Name: podDevicesFinding, Level: Fail,
+		Detail: fmt.Sprintf("podDevices in force: %v; the configuration says: %v", have, want),
+		Mend:   "reload or start wgsteer, or have `wgsteer guard` do it without it",
+	}}
+}
+
+// String is for people.
+func (p podDevices) String() string {
+	if len(p.patterns) == 0 {
+		return "none"
+	}
+	return strings.Join(p.patterns, ", ")
+}
+
+// judge says what is wrong, by the devices there are, those that are steered, and those
+// that routes to this node's pods lead to.
+func (p podDevices) judge(net network, sel selection, ways map[int]netip.Prefix, strict bool) []Finding {
+	var found []Finding
+	tell := func(level Level, mend, detail string, args ...any) {
+		found = append(found, Finding{Name: podDevicesFinding, Level: level, Detail: fmt.Sprintf(detail, args...), Mend: mend})
+	}
+	steered := map[int]bool{}
+	for _, t := range sel.targets {
+		steered[t.Index] = true
+		if !p.refuse(t.Name) {
+			tell(Warn, "choose narrower names", "podDevices (%v) fit %s, which leads to other nodes: %s; it keeps its programs, and they let nothing for pods out", p, t.Name, t.Reason)
+		}
+	}
+	for _, pattern := range p.patterns {
+		if !slices.ContainsFunc(net.devices, func(d device) bool { return fits(pattern, d.name) }) {
+			tell(Warn, "see what there is: ip -brief link; no pod may be running yet", "podDevices name %s, which no device fits", pattern)
+		}
+	}
+	does, level := "is dropped", Fail
+	if !strict {
+		does, level = "would be dropped by strict", Warn
+	}
+	for _, d := range net.devices {
+		to, leads := ways[d.index]
+		if !leads || steered[d.index] || d.loopback || d.name == p.tunnel || !p.refuse(d.name) {
+			continue
+		}
+		tell(level, "if pods are behind it, name it in podDevices; else remove the route", "a route has pods here (%v) behind %s, which is none of podDevices (%v): what is decrypted for them %s", to, d.name, p, does)
+	}
+	return found
 }
