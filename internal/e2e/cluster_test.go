@@ -28,7 +28,9 @@ type cluster struct {
 	binary  string
 	daemons map[string]*netlab.Cmd
 
-	nodeCIDRs []netip.Prefix // of the configuration
+	// Of the configuration.
+	nodeCIDRs  []netip.Prefix
+	podDevices []string
 }
 
 // up brings up a cluster of daemons that look for data races.
@@ -147,12 +149,13 @@ listenPort: %d
 clusterCIDRs: [%s]
 podCIDRs: [%s]
 nodeCIDRs: [%s]
+podDevices: [%s]
 stateDir: %s
 runDir: %s
 bpffs: %s
 source: {directory: %s}
 metrics: ""
-`, n.Name, n.Interface, port, quoted(c.ClusterCIDRs), quoted(n.PodCIDRs), quoted(c.nodeCIDRs), n.StateDir, n.RunDir, n.BPFFS, c.Records)
+`, n.Name, n.Interface, port, quoted(c.ClusterCIDRs), quoted(n.PodCIDRs), quoted(c.nodeCIDRs), strings.Join(c.podDevices, ", "), n.StateDir, n.RunDir, n.BPFFS, c.Records)
 	if err := os.WriteFile(c.config(n), []byte(text), 0o600); err != nil {
 		c.t.Fatal(err)
 	}
