@@ -37,10 +37,10 @@ test-long:
 	@scripts/setup test
 	WGSTEER_LONG=1 $(GO) test $(TESTFLAGS) -timeout 40m -v -run '^TestLong' ./internal/e2e ./internal/interop
 
-## leak-matrix: docs/leak-matrix.md, from a run of its test
+## leak-matrix: docs/leak-matrix*.md, from a run of their tests
 leak-matrix:
 	@scripts/setup test
-	$(GO) test -count=1 -run '^TestLeakMatrix$$' ./internal/e2e -update-leak-matrix
+	WGSTEER_LONG=1 $(GO) test -count=1 -run '^(TestLeakMatrix|TestLongLeakMatrixByClsact)$$' ./internal/e2e -update-leak-matrix
 
 ## test-vm: the tests of what meets the kernel, on other kernels, in virtual machines (no root, no KVM)
 test-vm:

@@ -25,8 +25,8 @@ type Backend string
 // The backends. The zero value is Userspace.
 const (
 	Userspace Backend = "userspace" // wireguard-go
-	Kernel    Backend = "kernel"    // not available yet
-	Auto      Backend = "auto"      // not available yet
+	Kernel    Backend = "kernel"    // a WireGuard link of the kernel, which outlives Run
+	Auto      Backend = "auto"      // the kernel where a link can be made, else userspace
 )
 
 // The defaults of Config's zero values.

@@ -54,8 +54,9 @@ func complete(config Config) (Config, error) {
 	return config, config.validate()
 }
 
-// Run brings the data plane up and keeps it up until ctx ends; then it stops
-// the tunnel, leaves guard and routes in place, and returns nil. It is called
+// Run brings the data plane up and keeps it up until ctx ends; then it leaves guard
+// and routes in place, and returns nil. A userspace tunnel ends with it; a kernel one
+// goes on with the peers of then, until the next Run or kernel.Remove. It is called
 // once. Failures of a part that can come back (a source, a tunnel that ended)
 // do not end it: Status tells them, and they are tried again.
 func (d *DataPlane) Run(ctx context.Context) error {
@@ -105,15 +106,16 @@ func (d *DataPlane) Reload(config Config) error {
 // unchanged refuses a reload of what only a new start can change.
 func unchanged(old, next Config) error {
 	var errs []error
-	for _, f := range []struct{ name, old, next string }{
-		{"node", old.Node, next.Node},
-		{"interface", old.Interface, next.Interface},
-		{"backend", string(old.Backend), string(next.Backend)},
-		{"stateDir", old.StateDir, next.StateDir},
-		{"bpffs", old.BPFFS, next.BPFFS},
+	const anew = "stop, tear down and start again"
+	for _, f := range []struct{ name, old, next, how string }{
+		{"node", old.Node, next.Node, anew},
+		{"interface", old.Interface, next.Interface, anew},
+		{"backend", string(old.Backend), string(next.Backend), "restart"},
+		{"stateDir", old.StateDir, next.StateDir, anew},
+		{"bpffs", old.BPFFS, next.BPFFS, anew},
 	} {
 		if f.old != f.next {
-			errs = append(errs, badField(f.name, f.next, "cannot change while running (it is %s); stop, tear down and start again", f.old))
+			errs = append(errs, badField(f.name, f.next, "cannot change while running (it is %s); %s", f.old, f.how))
 		}
 	}
 	return errors.Join(errs...)

@@ -18,7 +18,8 @@ import (
 // network, and reads no records: addresses and devices that are not there yet are guarded when they come,
 // by routes and by what asks for no device. The peers are those that the last Run
 // remembered; where that cannot be read, the reason is logged, and clusterCIDRs
-// alone say what a pod is, nodeCIDRs what a node is.
+// alone say what a pod is, nodeCIDRs what a node is. A kernel tunnel of the last Run
+// that still carries packets to them goes on to.
 //
 // It fails where a part of the guard cannot be put up; the others then stand. What
 // this host cannot have at all, such as nf_tables, is no error: Failing in the Status
@@ -60,6 +61,11 @@ func guardFacts(config Config, nodes []keymgr.Node) (facts, error) {
 		return facts{}, err
 	}
 	f := facts{uplinks: found.Uplinks, defaultAddresses: found.DefaultAddresses}
+	if len(nodes) > 0 {
+		if f.tunnel, err = standing(config.Interface); err != nil {
+			return facts{}, err
+		}
+	}
 	n := self(config, wgkey.PublicKey{}, f)
 	if len(n.NodeIPs) == 0 {
 		return f, nil

@@ -14,6 +14,7 @@ import (
 // facts is what plan has to know of the host.
 type facts struct {
 	tunnel  tunnel.Link // zero while there is none
+	backend Backend     // of this node; empty before it is chosen
 	uplinks []steering.Device
 	// defaultAddresses are the node's addresses where none are configured.
 	defaultAddresses []netip.Addr
@@ -87,6 +88,7 @@ func self(c Config, key wgkey.PublicKey, f facts) keymgr.Node {
 		NodeIPs:             c.NodeIPs,
 		PodCIDRs:            c.PodCIDRs,
 		PersistentKeepalive: c.PersistentKeepalive,
+		Backend:             string(f.backend),
 	}
 	if len(n.NodeIPs) == 0 {
 		n.NodeIPs = f.defaultAddresses

@@ -34,6 +34,9 @@ type reconciler struct {
 	notes  []keymgr.Problem
 	key    wgkey.PrivateKey
 
+	backend   Backend // chosen by check
+	noBackend error   // why none could be
+
 	steer *steering.Steering
 	state steering.State // as last applied
 
@@ -126,7 +129,11 @@ func (r *reconciler) reconcile(ctx context.Context) error {
 	problems = append(problems, next.problems...)
 	kept := programmed(nodes, next)
 	if r.snapshot == nil {
-		next.steering.Peers = r.remembered().Peers
+		remembered := r.remembered()
+		next.steering.Peers = remembered.steering.Peers
+		if r.backend.outlives() { // its peers may have sessions
+			next.tunnel.Peers = remembered.tunnel.Peers
+		}
 	}
 	if err := r.part("apply", r.apply(ctx, next)); err != nil {
 		return err
@@ -237,7 +244,7 @@ func (r *reconciler) discover(nodes []keymgr.Node) error {
 	if err != nil {
 		return err
 	}
-	f := facts{uplinks: found.Uplinks, defaultAddresses: found.DefaultAddresses}
+	f := facts{backend: r.backend, uplinks: found.Uplinks, defaultAddresses: found.DefaultAddresses}
 	if r.tunnel != nil {
 		if f.tunnel, err = r.tunnel.Link(); err != nil {
 			return err
@@ -264,10 +271,10 @@ func endpointsOf(self string, nodes []keymgr.Node) []netip.Addr {
 	return endpoints
 }
 
-// remembered is the steering state of the peers programmed by an earlier run:
-// the guard knows them as remote before their records are read.
-func (r *reconciler) remembered() steering.State {
-	return makePlan(r.config, r.key, r.facts, r.known.Nodes).steering
+// remembered is the plan for the peers programmed by an earlier run: the guard knows
+// them as remote before their records are read.
+func (r *reconciler) remembered() plan {
+	return makePlan(r.config, r.key, r.facts, r.known.Nodes)
 }
 
 // reportProblems logs what is new among the problems.

@@ -100,11 +100,12 @@ func (r *reconciler) rotate(ctx context.Context) error {
 // Greet starts a handshake with every peer and waits, until ctx ends, for their
 // answers; it returns the names of those that did not answer. Running sessions
 // go on meanwhile. A handshake of the last 5 s counts: WireGuard lets nobody
-// start another so soon (Rekey-Timeout).
+// start another so soon (Rekey-Timeout). Of a kernel tunnel any session counts: the
+// kernel starts no handshake where there is one.
 func (d *DataPlane) Greet(ctx context.Context) ([]string, error) {
 	var since time.Time
 	err := d.ask(ctx, func(_ context.Context, r *reconciler) error {
-		since = r.config.Now().Add(-rekeyTimeout)
+		since = r.config.Now().Add(-answerAge(r.backend))
 		return r.greetAll()
 	})
 	if err != nil {
@@ -115,6 +116,14 @@ func (d *DataPlane) Greet(ctx context.Context) ([]string, error) {
 		names = append(names, p.Name)
 	}
 	return d.awaitHandshakes(ctx, names, since), nil
+}
+
+// answerAge is how old a handshake may be that answers a greeting.
+func answerAge(b Backend) time.Duration {
+	if b == Kernel {
+		return sessionLife
+	}
+	return rekeyTimeout
 }
 
 // greetAll runs in the reconciler.

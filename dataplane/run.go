@@ -13,7 +13,6 @@ import (
 	"github.com/wgsteer/wgsteer/internal/background"
 	"github.com/wgsteer/wgsteer/keymgr"
 	"github.com/wgsteer/wgsteer/steering"
-	"github.com/wgsteer/wgsteer/tunnel/userspace"
 )
 
 // How long a failed part rests before the next try: doubling from the first to
@@ -34,6 +33,9 @@ func (r *reconciler) run(ctx context.Context) error {
 		return err
 	}
 	defer r.steer.Close()
+	if r.noBackend != nil { // with the guard up: what cannot be encrypted does not leave
+		return r.noBackend
+	}
 	r.stage(Tunnelling)
 	g, ctx := errgroup.WithContext(ctx)
 	behind := func(task func(context.Context) error) {
@@ -68,8 +70,14 @@ func (r *reconciler) check() error {
 	if setAside != "" {
 		r.note("what was remembered of the peers was corrupt: it was set aside as %s, and peers that claim the same are refused until one of them is corrected; look into the disk, then delete that file", setAside)
 	}
+	r.noBackend = r.chooseBackend()
 	if err := r.discover(known.Nodes); err != nil {
 		return err
+	}
+	if r.backend.outlives() { // the guard lets packets into what still carries them
+		if r.facts.tunnel, err = standing(r.config.Interface); err != nil {
+			return err
+		}
 	}
 	r.show(func(v *view) { v.key, v.self = r.key.Public(), self(r.config, r.key.Public(), r.facts) })
 	return nil
@@ -83,7 +91,7 @@ func (r *reconciler) note(format string, args ...any) {
 	r.show(func(v *view) { v.problems = r.notes })
 }
 
-// guard puts the programs in place while there is no tunnel: what must not
+// guard puts the programs in place before this process has a tunnel: what must not
 // leave in plaintext is dropped from here on.
 func (r *reconciler) guard(ctx context.Context) error {
 	options := r.config.steeringOptions(r.log)
@@ -93,7 +101,7 @@ func (r *reconciler) guard(ctx context.Context) error {
 		return err
 	}
 	r.steer = steer
-	if err := r.steerTo(ctx, r.remembered()); err != nil {
+	if err := r.steerTo(ctx, r.remembered().steering); err != nil {
 		return errors.Join(err, steer.Close())
 	}
 	r.show(func(v *view) { v.steering = steer })
@@ -201,7 +209,7 @@ func (r *reconciler) ensureTunnel(ctx context.Context) error {
 	if r.tunnel != nil {
 		return nil
 	}
-	t, err := userspace.New(userspace.Options{Interface: r.config.Interface, Logger: r.log})
+	t, err := r.newTunnel()
 	if err != nil {
 		return err
 	}
@@ -245,12 +253,14 @@ func (r *reconciler) steerNowhere(ctx context.Context) {
 }
 
 // endTunnel stops the tunnel, if there is one, and waits for its end. The guard
-// stays.
+// stays; so does a tunnel that goes on without this process.
 func (r *reconciler) endTunnel(ctx context.Context) {
 	if r.tunnel == nil {
 		return
 	}
-	r.steerNowhere(context.WithoutCancel(ctx))
+	if !r.backend.outlives() {
+		r.steerNowhere(context.WithoutCancel(ctx))
+	}
 	r.stopTunnel()
 	<-r.tunnelEnded
 	r.tunnel = nil

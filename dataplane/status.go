@@ -42,9 +42,12 @@ type Status struct {
 	MTU        int             `json:"mtu"` // of the tunnel device, in bytes
 	MTUSource  MTUSource       `json:"mtuSource"`
 	Policy     Policy          `json:"policy"`
-	Backend    Backend         `json:"backend"`
-	PodCIDRs   []netip.Prefix  `json:"podCIDRs"`
-	NodeIPs    []netip.Addr    `json:"nodeIPs"`
+	// Backend runs the tunnel, Userspace or Kernel; until it is chosen, what is
+	// configured.
+	Backend       Backend        `json:"backend"`
+	BackendReason string         `json:"backendReason,omitempty"` // why it was chosen
+	PodCIDRs      []netip.Prefix `json:"podCIDRs"`
+	NodeIPs       []netip.Addr   `json:"nodeIPs"`
 
 	// Peers sorted by name.
 	Peers []Peer `json:"peers"`
@@ -61,8 +64,9 @@ type Peer struct {
 	Endpoint      netip.AddrPort  `json:"endpoint"` // where datagrams go now
 	PodCIDRs      []netip.Prefix  `json:"podCIDRs"`
 	NodeIPs       []netip.Addr    `json:"nodeIPs"`
-	LastHandshake time.Time       `json:"lastHandshake"` // zero: none yet
-	RxBytes       uint64          `json:"rxBytes"`       // outer, as wg(8) counts
+	Backend       string          `json:"backend,omitempty"` // as its record says; empty: it does not
+	LastHandshake time.Time       `json:"lastHandshake"`     // zero: none yet
+	RxBytes       uint64          `json:"rxBytes"`           // outer, as wg(8) counts
 	TxBytes       uint64          `json:"txBytes"`
 	// Steered counts the inner packets, by the eBPF programs.
 	Steered steering.PeerCounts `json:"steered"`

@@ -138,9 +138,7 @@ func (c Config) validateTunnel() error {
 		errs = append(errs, badField("policy", c.Policy, "strict or permissive"))
 	}
 	switch c.Backend {
-	case Userspace:
-	case Kernel, Auto:
-		errs = append(errs, badField("backend", c.Backend, "not available in this version; use userspace"))
+	case Userspace, Kernel, Auto:
 	default:
 		errs = append(errs, badField("backend", c.Backend, "userspace, kernel or auto"))
 	}

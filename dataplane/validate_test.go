@@ -84,8 +84,6 @@ func TestNewRefuses(t *testing.T) {
 		"hidden node":              {func(c *dataplane.Config) { c.Node = ".a" }, "node: .a"},
 		"policy":                   {func(c *dataplane.Config) { c.Policy = "lax" }, "policy: lax: strict or permissive"},
 		"backend":                  {func(c *dataplane.Config) { c.Backend = "openvpn" }, "backend: openvpn: userspace, kernel or auto"},
-		"kernel":                   {func(c *dataplane.Config) { c.Backend = dataplane.Kernel }, "backend: kernel: not available in this version; use userspace"},
-		"auto":                     {func(c *dataplane.Config) { c.Backend = dataplane.Auto }, "backend: auto: not available in this version; use userspace"},
 		"mtu":                      {func(c *dataplane.Config) { c.MTU = 100 }, "mtu: 100"},
 		"keepalive":                {func(c *dataplane.Config) { c.PersistentKeepalive = -time.Second }, "persistentKeepalive: -1s"},
 		"keepalive of a half":      {func(c *dataplane.Config) { c.PersistentKeepalive = 1500 * time.Millisecond }, "persistentKeepalive: 1.5s: whole seconds"},

@@ -14,18 +14,20 @@ import (
 
 // view is what the reconciler last said of itself; immutable once stored.
 type view struct {
-	state    State
-	since    time.Time
-	config   Config
-	key      wgkey.PublicKey
-	self     keymgr.Node
-	mtu      int
-	mtuFrom  MTUSource
-	nodes    []keymgr.Node // the programmed peers, by name
-	problems []keymgr.Problem
-	failing  map[string]string // part -> what fails and how to mend it
-	tunnel   tunnel.Tunnel     // nil while there is none
-	steering *steering.Steering
+	state         State
+	since         time.Time
+	config        Config
+	key           wgkey.PublicKey
+	self          keymgr.Node
+	mtu           int
+	backend       Backend // empty before it is chosen
+	backendReason string
+	mtuFrom       MTUSource
+	nodes         []keymgr.Node // the programmed peers, by name
+	problems      []keymgr.Problem
+	failing       map[string]string // part -> what fails and how to mend it
+	tunnel        tunnel.Tunnel     // nil while there is none
+	steering      *steering.Steering
 }
 
 // Status is safe to call at any time; it reads the counters of tunnel and
@@ -33,20 +35,21 @@ type view struct {
 func (d *DataPlane) Status() Status {
 	v := d.view.Load()
 	s := Status{
-		State:      v.state,
-		Since:      v.since,
-		Node:       v.config.Node,
-		Interface:  v.config.Interface,
-		PublicKey:  v.key,
-		ListenPort: v.config.ListenPort,
-		Endpoint:   v.self.Endpoint,
-		MTU:        v.mtu,
-		MTUSource:  v.mtuFrom,
-		Policy:     v.config.Policy,
-		Backend:    v.config.Backend,
-		PodCIDRs:   v.config.PodCIDRs,
-		NodeIPs:    v.self.NodeIPs,
-		Problems:   v.problems,
+		State:         v.state,
+		Since:         v.since,
+		Node:          v.config.Node,
+		Interface:     v.config.Interface,
+		PublicKey:     v.key,
+		ListenPort:    v.config.ListenPort,
+		Endpoint:      v.self.Endpoint,
+		MTU:           v.mtu,
+		MTUSource:     v.mtuFrom,
+		Policy:        v.config.Policy,
+		Backend:       cmp.Or(v.backend, v.config.Backend),
+		BackendReason: v.backendReason,
+		PodCIDRs:      v.config.PodCIDRs,
+		NodeIPs:       v.self.NodeIPs,
+		Problems:      v.problems,
 	}
 	failing := maps.Clone(v.failing)
 	if failing == nil {
@@ -58,6 +61,9 @@ func (d *DataPlane) Status() Status {
 			failing["tunnel"] = cmp.Or(failing["tunnel"], why)
 		}
 		s.Tunnel = stats
+		if stats.Note != "" {
+			s.Problems = append(slices.Clone(s.Problems), keymgr.Problem{Node: s.Node, Record: s.Interface, Message: stats.Note, Warning: true})
+		}
 	}
 	if v.steering != nil {
 		s.Steering = v.steering.Status()
@@ -114,7 +120,7 @@ func peers(nodes []keymgr.Node, stats []tunnel.PeerStats, counts []steering.Peer
 		t := byKey[n.PublicKey]
 		out[i] = Peer{
 			Name: n.Name, PublicKey: n.PublicKey, Endpoint: t.Endpoint,
-			PodCIDRs: n.PodCIDRs, NodeIPs: n.NodeIPs,
+			PodCIDRs: n.PodCIDRs, NodeIPs: n.NodeIPs, Backend: n.Backend,
 			LastHandshake: t.LastHandshake, RxBytes: t.RxBytes, TxBytes: t.TxBytes,
 			Steered: byName[n.Name],
 		}

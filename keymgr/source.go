@@ -24,6 +24,8 @@ type Node struct {
 	// PersistentKeepalive that the node asks its peers to use towards it; zero
 	// leaves it to each peer's own configuration.
 	PersistentKeepalive time.Duration `json:"persistentKeepaliveNanoseconds,omitempty"`
+	// Backend is what runs the node's tunnel, for people; empty: it does not say.
+	Backend string `json:"backend,omitempty"`
 	// Record is where the source found this, as the user would find it: a file
 	// or an object. It is for messages, and no part of what is published.
 	Record string `json:"record,omitempty"`
@@ -33,7 +35,7 @@ type Node struct {
 // count.
 func (n Node) Equal(o Node) bool {
 	return n.Name == o.Name && n.PublicKey == o.PublicKey && n.Endpoint == o.Endpoint &&
-		n.PersistentKeepalive == o.PersistentKeepalive &&
+		n.PersistentKeepalive == o.PersistentKeepalive && n.Backend == o.Backend &&
 		slices.Equal(n.NodeIPs, o.NodeIPs) && slices.Equal(n.PodCIDRs, o.PodCIDRs)
 }
 

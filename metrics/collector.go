@@ -77,6 +77,7 @@ func (s *scrape) plane() {
 func (s *scrape) tunnel() {
 	st, t := &s.status, &s.status.Tunnel
 	s.gauge(s.d.deviceInfo, 1, st.Interface, key(st.PublicKey), st.Node, string(st.Backend), string(st.Policy), addrPort(st.Endpoint))
+	s.gauge(s.d.backendInfo, 1, st.Interface, string(st.Backend), st.BackendReason)
 	s.gauge(s.d.listenPort, float64(st.ListenPort), st.Interface)
 	s.gauge(s.d.mtu, float64(st.MTU), st.Interface)
 	s.gauge(s.d.mtuAllowed, float64(st.MTUSource.Allowed), st.Interface)

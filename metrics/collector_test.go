@@ -45,6 +45,8 @@ func sample() dataplane.Status {
 		MTUSource:  dataplane.MTUSource{Configured: true, Uplink: "eth0", UplinkMTU: 1500, Overhead: 80, Allowed: 1420},
 		Policy:     dataplane.Strict,
 		Backend:    dataplane.Userspace,
+
+		BackendReason: "configured",
 		Peers: []dataplane.Peer{{
 			Name:          "node-b",
 			PublicKey:     wgkey.PublicKey{2},

@@ -8,7 +8,7 @@ import (
 type descs struct {
 	buildInfo, state, ready, stateSince, problems *prometheus.Desc
 
-	deviceInfo, listenPort                *prometheus.Desc
+	deviceInfo, backendInfo, listenPort   *prometheus.Desc
 	mtu, mtuAllowed                       *prometheus.Desc
 	packets, bytes, readPackets, readSize *prometheus.Desc
 	drops, tunnelFailing                  *prometheus.Desc
@@ -33,9 +33,10 @@ func newDescs() descs {
 
 		deviceInfo: desc("wireguard_device_info", "What a tunnel device is; always 1. The name is this node's.",
 			"device", "public_key", "name", "backend", "policy", "endpoint"),
-		listenPort: desc("wgsteer_listen_port", "UDP port of the tunnel.", perDevice...),
-		mtu:        desc("wgsteer_mtu_bytes", "MTU of the tunnel device.", perDevice...),
-		mtuAllowed: desc("wgsteer_mtu_allowed_bytes", "MTU that the smallest uplink leaves room for in the tunnel, over IPv6.", perDevice...),
+		backendInfo: desc("wgsteer_backend_info", "What runs the tunnel, userspace or kernel, and why; always 1.", "device", "backend", "reason"),
+		listenPort:  desc("wgsteer_listen_port", "UDP port of the tunnel.", perDevice...),
+		mtu:         desc("wgsteer_mtu_bytes", "MTU of the tunnel device.", perDevice...),
+		mtuAllowed:  desc("wgsteer_mtu_allowed_bytes", "MTU that the smallest uplink leaves room for in the tunnel, over IPv6.", perDevice...),
 		packets: desc("wgsteer_tunnel_packets_total",
 			"Packets through an end of the tunnel: the tun end counts them after segmentation, the udp end counts datagrams, handshakes included.", "device", "end", "direction"),
 		bytes:         desc("wgsteer_tunnel_bytes_total", "Bytes through an end of the tunnel; see wgsteer_tunnel_packets_total.", "device", "end", "direction"),
@@ -70,7 +71,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 func (d *descs) all() []*prometheus.Desc {
 	return []*prometheus.Desc{
 		d.buildInfo, d.state, d.ready, d.stateSince, d.problems,
-		d.deviceInfo, d.listenPort, d.mtu, d.mtuAllowed,
+		d.deviceInfo, d.backendInfo, d.listenPort, d.mtu, d.mtuAllowed,
 		d.packets, d.bytes, d.readPackets, d.readSize,
 		d.drops, d.tunnelFailing,
 		d.peers, d.peerInfo, d.peerReceive, d.peerTransmit, d.peerHandshake,

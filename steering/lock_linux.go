@@ -3,7 +3,9 @@ package steering
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -84,4 +86,14 @@ func (s *Steering) relock() error {
 	}
 	s.lock = lock
 	return errors.Join(err, old.Close())
+}
+
+// makePinsOf makes a directory within the pin directory, never that one itself: whoever
+// removed it removed the lock, and pins in one that is not locked are anybody's.
+func makePinsOf(dir, name string) error {
+	err := os.Mkdir(filepath.Join(dir, name), 0o700)
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("make the directory of pinned %s: %w", name, err)
+	}
+	return nil
 }

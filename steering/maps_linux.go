@@ -99,14 +99,18 @@ func (o *objects) shrink(names difference[uint32, string], prefixes difference[b
 	return wrote, nil
 }
 
+func (o *objects) settings() (have bpf.SteerSettings, err error) {
+	if err := o.Settings.Lookup(uint32(0), &have); err != nil {
+		return have, fmt.Errorf("read the settings: %w", err)
+	}
+	return have, nil
+}
+
 // set writes the settings if they are others.
 func (o *objects) set(want bpf.SteerSettings) (int, error) {
-	var have bpf.SteerSettings
-	if err := o.Settings.Lookup(uint32(0), &have); err != nil {
-		return 0, fmt.Errorf("read the settings: %w", err)
-	}
-	if have == want {
-		return 0, nil
+	have, err := o.settings()
+	if err != nil || have == want {
+		return 0, err
 	}
 	if err := o.Settings.Put(uint32(0), want); err != nil {
 		return 0, fmt.Errorf("write the settings: %w", err)

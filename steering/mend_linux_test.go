@@ -67,19 +67,7 @@ func TestMend(t *testing.T) {
 				test{"the tunnel's link", []string{"guard on the ingress of wgt0"}, detach(fmt.Sprintf("%d-ingress-guard", index)), true})
 		}
 		if byClsact(o) {
-			tests = append(tests, test{"the guard's filter", []string{"guard on the egress of eth0"}, func(t *testing.T) {
-				filters, err := netlink.FilterList(byName(t, "eth0"), netlink.HANDLE_MIN_EGRESS)
-				if err != nil {
-					t.Fatal(err)
-				}
-				for _, f := range filters {
-					if b, ok := f.(*netlink.BpfFilter); ok && strings.Contains(b.Name, "/guard_") {
-						if err := netlink.FilterDel(b); err != nil {
-							t.Fatal(err)
-						}
-					}
-				}
-			}, true})
+			tests = append(tests, test{"the guard's filter", []string{"guard on the egress of eth0"}, deleteGuardFilter, true})
 		}
 		o.VerifyEvery = time.Hour
 		for _, test := range tests {

@@ -132,8 +132,8 @@ func (o *objects) pinMaps(dir string) (int, error) {
 	pinned := 0
 	for name, m := range o.unpinned {
 		final := filepath.Join(dir, "maps", name)
-		if err := os.MkdirAll(filepath.Dir(final), 0o700); err != nil {
-			return pinned, fmt.Errorf("make the pin directory: %w", err)
+		if err := makePinsOf(dir, "maps"); err != nil {
+			return pinned, err
 		}
 		aside := final + "-new"
 		if err := os.Remove(aside); err != nil && !errors.Is(err, fs.ErrNotExist) {

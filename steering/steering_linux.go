@@ -7,6 +7,8 @@ import (
 	"os"
 	"slices"
 	"sync"
+
+	"github.com/wgsteer/wgsteer/bpf"
 )
 
 // Steering keeps the kernel as a State says. Its methods may be called
@@ -168,8 +170,7 @@ func (s *Steering) converge() error {
 	if tunnel.Error != "" || tunnel.Index == 0 {
 		effective.Tunnel = Tunnel{}
 	}
-	errs = append(errs, s.wrote(s.objects.set(effective.settings())))
-	devices, wanted, err := s.steer(sel)
+	devices, wanted, err := s.steerBy(effective.settings(), sel)
 	errs = append(errs, err)
 	if tunnel.MTU != 0 { // it exists
 		for _, at := range tunnelAttachments(tunnel.Index, tunnel.Name) {
@@ -252,6 +253,23 @@ func (s *Steering) tunnel(net network) (Attachment, error) {
 	errs = append(errs, s.lead(attachments))
 	shown.Mechanism = s.attacher.mechanism
 	return shown, errors.Join(errs...)
+}
+
+// steerBy attaches to the devices to steer, and writes the settings. These come first,
+// for the programs go by them; but where the tunnel goes, steer leaves to the guard what
+// it redirected until then, and somebody may have taken that one away.
+func (s *Steering) steerBy(settings bpf.SteerSettings, sel selection) ([]Attachment, map[slot]bool, error) {
+	had, _ := s.objects.settings() // what fails here fails in set again
+	goes := had.TunnelIfindex != 0 && settings.TunnelIfindex == 0
+	var before, after error
+	if !goes {
+		before = s.wrote(s.objects.set(settings))
+	}
+	devices, wanted, err := s.steer(sel)
+	if goes {
+		after = s.wrote(s.objects.set(settings))
+	}
+	return devices, wanted, errors.Join(before, err, after)
 }
 
 // steer attaches to the devices to steer; the hooks are those that belong to

@@ -164,8 +164,8 @@ func (a *attacher) pinLink(s slot, l link.Link) (int, error) {
 	if _, err := os.Lstat(path); err == nil {
 		return 0, nil
 	}
-	if err := os.MkdirAll(a.links, 0o700); err != nil {
-		return 0, fmt.Errorf("make the pin directory: %w", err)
+	if err := makePinsOf(filepath.Split(a.links)); err != nil {
+		return 0, err
 	}
 	if err := l.Unpin(); err != nil {
 		return 0, err

@@ -3,7 +3,7 @@
 // difference between two configurations.
 //
 // It makes no system call and knows no implementation: tunnel/userspace is
-// wireguard-go on our own TUN and UDP ends. It is called by dataplane. It
-// never decides which packets enter a tunnel (steering does) nor who the
+// wireguard-go on our own TUN and UDP ends, tunnel/kernel a WireGuard link of the
+// kernel. It is called by dataplane. It never decides which packets enter a tunnel (steering does) nor who the
 // peers are (keymgr does).
 package tunnel

@@ -63,7 +63,8 @@ type PeerStats struct {
 	TxBytes       uint64          `json:"txBytes"`
 }
 
-// Stats is a snapshot of a running tunnel.
+// Stats is a snapshot of a running tunnel. What a back end cannot count stays zero;
+// its own Stats says what that is.
 type Stats struct {
 	PublicKey  wgkey.PublicKey `json:"publicKey"` // of the key in use
 	ListenPort uint16          `json:"listenPort"`
@@ -87,13 +88,18 @@ type Stats struct {
 	// Failing is empty while all readers live and progress, else says which
 	// does not and why.
 	Failing string `json:"failing,omitempty"`
+	// Note is what works, but is known to fail some day, and how to mend it.
+	Note string `json:"note,omitempty"`
 }
 
 // Tunnel is a WireGuard tunnel of this host. The methods but Run may be called
 // concurrently, and fail with ErrNotRunning while Run does not run.
 type Tunnel interface {
-	// Run opens the device and serves it until ctx ends, then closes it and
+	// Run opens the device and serves it until ctx ends, then lets go of it and
 	// returns nil; whatever else ends it is the error. It is called once.
+	// A userspace tunnel is its process's: with Run the device goes, and all
+	// sessions. A kernel link stays, up, and carries packets with the keys and peers
+	// of then, until the next Run of its name adopts it or someone removes it.
 	Run(ctx context.Context) error
 	// Ready is closed when the device exists, is up and Apply may be called.
 	Ready() <-chan struct{}
@@ -105,7 +111,9 @@ type Tunnel interface {
 	// the first packet. On error it has changed a part, and Apply may be called
 	// again.
 	Apply(ctx context.Context, config Config) error
-	// Greet starts a handshake with each of the peers, if its endpoint is known.
+	// Greet starts a handshake with each of the peers, if its endpoint is known. A
+	// kernel link does so where there is no session, and sends a keepalive where
+	// there is one.
 	Greet(peers ...wgkey.PublicKey) error
 	// Stats reads the counters.
 	Stats() (Stats, error)

@@ -137,6 +137,15 @@ func ParsePresharedKey(s string) (PresharedKey, error) {
 	return PresharedKey{k}, nil
 }
 
+// NewPresharedKey is the key of these bytes, as an engine tells them; all zero is
+// none.
+func NewPresharedKey(b [Size]byte) PresharedKey {
+	if b == [Size]byte{} {
+		return PresharedKey{}
+	}
+	return PresharedKey{newSecret(b)}
+}
+
 // Equal compares in constant time.
 func (k PresharedKey) Equal(o PresharedKey) bool { return k.equal(o.secret) }
 

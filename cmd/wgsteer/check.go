@@ -48,7 +48,8 @@ func newCheckCommand(env *env) *cobra.Command {
 what it is built with, this process's capabilities, the UDP port, the way to
 each known peer, and the firewall; and at what of the guard stands in the kernel,
 which policy is in force, and what is left over. Each line is ok, warn or fail,
-and says how to mend what is not ok. It changes nothing.
+and says how to mend what is not ok. It changes nothing; to see whether the kernel
+can run the tunnel it makes a WireGuard link of another name and removes it.
 
 A peer is known when the source has its record. Towards each, a handshake is
 made: by the running daemon, or, if there is none, from the tunnel's own port.
@@ -134,7 +135,7 @@ func check(ctx context.Context, env *env, file string, wait time.Duration) check
 	findings = append(findings, checkSteering(config)...)
 	findings = append(findings, checkNamed(config.Plane.Devices)...)
 	findings = append(findings, checkPodDevices(config)...)
-	findings = append(findings, checkTUN(), checkModule())
+	findings = append(findings, checkBackend(config.Plane.Backend)...)
 	port := config.Plane.ListenPort
 	if err == nil {
 		var network []finding

@@ -1,20 +1,12 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"cmp"
-	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/wgsteer/wgsteer/dataplane"
 	"github.com/wgsteer/wgsteer/steering"
@@ -98,45 +90,4 @@ func judgeNamed(names, present []string) []finding {
 		}})
 	}
 	return findings
-}
-
-// checkModule says whether the kernel's own WireGuard would be there too. It
-// is not needed.
-func checkModule() finding {
-	const name = "wireguard"
-	if _, err := os.Stat("/sys/module/wireguard"); err == nil {
-		return finding{name, levelOK, "the kernel's WireGuard is loaded too; it is not used", nil}
-	}
-	var u unix.Utsname
-	if err := unix.Uname(&u); err != nil {
-		return finding{name, levelWarn, fmt.Sprintf("uname: %v", err), nil}
-	}
-	there, err := hasModule(filepath.Join("/lib/modules", unix.ByteSliceToString(u.Release[:])), "wireguard")
-	switch {
-	case err != nil:
-		return finding{name, levelOK, fmt.Sprintf("whether this kernel has a WireGuard module is unknown (%v); none is needed", err), nil}
-	case there:
-		return finding{name, levelOK, "this kernel has a WireGuard module, not loaded; it is not used", nil}
-	}
-	return finding{name, levelOK, "this kernel has no WireGuard; none is needed", nil}
-}
-
-// hasModule looks into the lists that depmod writes.
-func hasModule(dir, module string) (bool, error) {
-	for _, list := range []string{"modules.builtin", "modules.dep"} {
-		text, err := os.ReadFile(filepath.Join(dir, list))
-		if errors.Is(err, fs.ErrNotExist) && list == "modules.builtin" {
-			continue
-		}
-		if err != nil {
-			return false, err
-		}
-		for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
-			path, _, _ := strings.Cut(lines.Text(), ":")
-			if base, _, _ := strings.Cut(filepath.Base(path), "."); base == module {
-				return true, nil
-			}
-		}
-	}
-	return false, nil
 }

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"github.com/wgsteer/wgsteer/tunnel/kernel"
 )
 
 // checkNetwork looks at the port and the peers, through the daemon if one
@@ -32,6 +34,9 @@ func withoutDaemon(ctx context.Context, config configuration, wait time.Duration
 	// The lock is not kept: a daemon that starts meanwhile shall not fail for it.
 	if err := lookAtLock(config); err != nil {
 		return []finding{daemon, {"port", levelWarn, err.Error(), nil}}
+	}
+	if link, up, err := kernel.Find(config.Plane.Interface); err == nil && up {
+		return []finding{daemon, {"port", levelOK, "the kernel's tunnel " + link.Name + " goes on without a daemon, and has its UDP port", nil}}
 	}
 	port := checkPort(ctx, config.Plane.ListenPort)
 	findings := []finding{daemon, port}

@@ -61,7 +61,7 @@ func TestCheck(t *testing.T) {
 	expect(t, found, "configuration", levelOK, a.file)
 	expect(t, found, "tun", levelOK, "can be opened")
 	expect(t, found, "bpffs", levelOK, bpffs)
-	expect(t, found, "wireguard", levelOK, "")
+	expect(t, found, "backend", levelOK, "userspace, configured (auto would choose ")
 	expect(t, found, "daemon", levelWarn, "none runs", "wgsteer run --config "+a.file)
 	expect(t, found, "layers", levelWarn, "none is there", "wgsteer guard")
 	expect(t, found, "port", levelOK, "UDP port 51871 is free")
@@ -213,22 +213,29 @@ func TestCheckNamedDevices(t *testing.T) {
 	}
 }
 
-func TestHasModule(t *testing.T) {
-	dir := t.TempDir()
-	if _, err := hasModule(dir, "wireguard"); err == nil {
-		t.Error("without any list it is not unknown")
-	}
-	for _, f := range []struct{ name, text string }{
-		{"modules.builtin", "kernel/net/ipv4/udp_tunnel.ko\n"},
-		{"modules.dep", "kernel/drivers/net/wireguard/wireguard.ko.xz: kernel/net/ipv4/udp_tunnel.ko.xz\n"},
+// TestJudgeBackend: what is configured, and what auto would choose; the TUN counts
+// where a userspace tunnel runs alone.
+func TestJudgeBackend(t *testing.T) {
+	missing := errors.New("backend: kernel: make a kernel WireGuard link: this kernel has no WireGuard; modprobe wireguard")
+	kernel := choice{chosen: dataplane.Kernel, reason: "auto: the kernel has WireGuard"}
+	userspace := choice{chosen: dataplane.Userspace, reason: "auto: this kernel has no WireGuard"}
+	for _, tt := range []struct {
+		configured dataplane.Backend
+		is, auto   choice
+		level      level
+		detail     string
+		tun        bool
+	}{
+		{dataplane.Userspace, choice{chosen: dataplane.Userspace}, kernel, levelOK, "userspace, configured (auto would choose kernel: the kernel has WireGuard)", true},
+		{dataplane.Userspace, choice{chosen: dataplane.Userspace}, userspace, levelOK, "userspace, configured (auto would choose userspace: this kernel has no WireGuard)", true},
+		{dataplane.Auto, kernel, kernel, levelOK, "auto chooses kernel: the kernel has WireGuard", false},
+		{dataplane.Auto, userspace, userspace, levelOK, "auto chooses userspace: this kernel has no WireGuard", true},
+		{dataplane.Kernel, choice{chosen: dataplane.Kernel}, kernel, levelOK, "kernel, configured (auto would choose kernel: the kernel has WireGuard)", false},
+		{dataplane.Kernel, choice{err: missing}, userspace, levelFail, "kernel: make a kernel WireGuard link: this kernel has no WireGuard; modprobe wireguard", false},
 	} {
-		if err := os.WriteFile(filepath.Join(dir, f.name), []byte(f.text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for module, want := range map[string]bool{"wireguard": true, "udp_tunnel": true, "wire": false, "amneziawg": false} {
-		if got, err := hasModule(dir, module); got != want || err != nil {
-			t.Errorf("%s: %v, %v", module, got, err)
+		f, tun := judgeBackend(tt.configured, tt.is, tt.auto)
+		if f.Name != "backend" || f.Level != tt.level || f.Detail != tt.detail || tun != tt.tun {
+			t.Errorf("got %+v, %v; want %+v", f, tun, tt)
 		}
 	}
 }

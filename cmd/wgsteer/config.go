@@ -116,9 +116,14 @@ func (c configuration) runPath(suffix string) string {
 	return filepath.Join(c.RunDir, c.Plane.Interface+suffix)
 }
 
+// forceClsact is "true" where tests have the linker set it, to see on a kernel that
+// has tcx what older ones do: go build -ldflags '-X main.forceClsact=true'.
+var forceClsact string
+
 // plane is what the data plane is made of. Making it starts nothing.
 func (c configuration) plane(log *slog.Logger) dataplane.Config {
 	p := c.Plane
+	p.ForceClsact = forceClsact == "true"
 	p.Logger = log
 	p.Source = c.source(log)
 	return p

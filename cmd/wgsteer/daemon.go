@@ -87,8 +87,16 @@ func (d *daemon) run(ctx context.Context) (err error) {
 	if err := g.Wait(); !errors.Is(err, errEnded) {
 		return err
 	}
-	d.log.Info("stopped; the guard stays: packets between pods of different nodes are dropped until the next start or `wgsteer teardown`")
+	d.log.Info(farewell(d.plane.Status().Backend))
 	return nil
+}
+
+// farewell says what goes on without the daemon.
+func farewell(b dataplane.Backend) string {
+	if b == dataplane.Kernel {
+		return "stopped; the kernel's tunnel and the guard stay: packets between pods of the nodes known now go on, encrypted, until `wgsteer teardown`"
+	}
+	return "stopped; the guard stays: packets between pods of different nodes are dropped until the next start or `wgsteer teardown`"
 }
 
 // errEnded ends the daemon's tasks after the data plane ended as it should.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/wgsteer/wgsteer/bpf"
 	"github.com/wgsteer/wgsteer/tunnel"
+	"github.com/wgsteer/wgsteer/tunnel/kernel"
 	"github.com/wgsteer/wgsteer/tunnel/tundev"
 	"github.com/wgsteer/wgsteer/tunnel/udpbind"
 	"github.com/wgsteer/wgsteer/tunnel/userspace"
@@ -21,6 +22,7 @@ func TestDocsNameEveryReason(t *testing.T) {
 		t.Fatal(err)
 	}
 	reasons := append(tundev.Reasons(), udpbind.Reasons()...)
+	reasons = append(reasons, kernel.Reasons()...)
 	reasons = append(reasons, userspace.DropEngineIn, userspace.DropEngineOut)
 	for r := bpf.Reason(0); r.Doc() != ""; r++ {
 		reasons = append(reasons, tunnel.DropReason(r.String()))

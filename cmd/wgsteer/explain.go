@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/wgsteer/wgsteer/steering"
+	"github.com/wgsteer/wgsteer/tunnel/kernel"
 )
 
 func newExplainCommand(env *env) *cobra.Command {
@@ -44,12 +45,25 @@ The exit code is 1 when it cannot be told, whatever the answer otherwise.`,
 			if err != nil {
 				return fmt.Errorf("explain %s > %s: %w", source, destination, err)
 			}
+			if e.Device == config.Plane.Interface {
+				e.Notes = append(e.Notes, deviceNotes(e.Device)...)
+			}
 			return out.print(env.Stdout, e, func(w io.Writer) error { return explainTable(w, e, env.colours()) })
 		},
 	}
 	configFlag(cmd, &file)
 	out.addFlag(cmd)
 	return cmd
+}
+
+// deviceNotes says of a tunnel device what runs it, where that goes on without a
+// daemon.
+func deviceNotes(name string) []string {
+	link, up, err := kernel.Find(name)
+	if err != nil || !up || link.Index == 0 {
+		return nil
+	}
+	return []string{name + " is a link of the kernel's WireGuard: it carries packets also while no daemon runs"}
 }
 
 // parseEnds reads the two addresses, which have to be of one family.

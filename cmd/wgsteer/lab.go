@@ -34,8 +34,8 @@ func (l lab) command() *cobra.Command {
 		Long: `A lab is a small cluster on this machine: nodes and pods are network namespaces,
 a bridge is the network between the nodes, and each node runs this very binary
 as its daemon. It needs root and touches nothing outside its own namespaces but
-its directories /run/wgsteer-lab and /sys/fs/bpf/wgsteer-lab-NAME, and sockets
-in /var/run/wireguard.`,
+its directories /run/wgsteer-lab and /sys/fs/bpf/wgsteer-lab-NAME, sockets in
+/var/run/wireguard, and for a moment a WireGuard link, to see whether the kernel can.`,
 		Example: `  wgsteer lab run                                     # start, prove, stop
   wgsteer lab up                                      # one that stays
   wgsteer lab exec node-a/pod-1 -- ping -c 3 10.244.2.2
@@ -75,10 +75,14 @@ flow has to work with nothing but WireGuard on the wire.
                  the same with ipMasq: other nodes see a pod by its node's address
 
 --mtu is the MTU of the network between the nodes. Pods get the MTU that their
-network leaves of it, as a CNI sets it that knows of no tunnel.`,
+network leaves of it, as a CNI sets it that knows of no tunnel.
+
+--backend says what runs the tunnels: wireguard-go (userspace), the kernel's
+WireGuard (kernel), or auto. Of several the nodes take one after the other.`,
 		Example: `  wgsteer lab run
   wgsteer lab run --cni vxlan --mtu 9000
   wgsteer lab run --nodes 5 --family 6 -o json
+  wgsteer lab run --backend userspace,kernel
   wgsteer lab run --keep                 # and look around in it afterwards`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -19,6 +19,7 @@ type labDaemon struct {
 	PodCIDRs     []netip.Prefix `yaml:"podCIDRs"`
 	NodeIPs      []netip.Addr   `yaml:"nodeIPs"`
 	Policy       string         `yaml:"policy"`
+	Backend      string         `yaml:"backend"`
 	Devices      []string       `yaml:"devices"`
 	StateDir     string         `yaml:"stateDir"`
 	RunDir       string         `yaml:"runDir"`
@@ -33,7 +34,7 @@ type labSource struct {
 
 // labDaemonOf is the configuration of a node's daemon: a directory of its own
 // for everything but the records, which all nodes share.
-func labDaemonOf(net *netlab.Lab, node *netlab.Node) labDaemon {
+func labDaemonOf(net *netlab.Lab, node *netlab.Node, backend string) labDaemon {
 	return labDaemon{
 		Node:         node.Name,
 		Interface:    node.Interface,
@@ -41,6 +42,7 @@ func labDaemonOf(net *netlab.Lab, node *netlab.Node) labDaemon {
 		PodCIDRs:     node.PodCIDRs,
 		NodeIPs:      node.IPs,
 		Policy:       "strict",
+		Backend:      backend,
 		Devices:      []string{},
 		StateDir:     node.StateDir,
 		RunDir:       node.RunDir,

@@ -19,7 +19,7 @@ func TestLabConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, node := range net.Nodes {
-		text, err := labDaemonOf(net, node).text()
+		text, err := labDaemonOf(net, node, "auto").text()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -30,7 +30,7 @@ func TestLabConfig(t *testing.T) {
 		want := dataplane.Config{
 			Node: node.Name, Interface: node.Interface, ListenPort: dataplane.DefaultListenPort,
 			ClusterCIDRs: net.ClusterCIDRs, PodCIDRs: node.PodCIDRs, NodeIPs: node.IPs,
-			Policy: dataplane.Strict, StateDir: node.StateDir, BPFFS: node.BPFFS,
+			Policy: dataplane.Strict, Backend: dataplane.Auto, StateDir: node.StateDir, BPFFS: node.BPFFS,
 		}
 		if diff := cmp.Diff(want, c.Plane, cmpopts.EquateComparable(netip.Prefix{}, netip.Addr{}, netip.AddrPort{}), cmpopts.EquateEmpty()); diff != "" {
 			t.Errorf("configuration (-want +got):\n%s", diff)

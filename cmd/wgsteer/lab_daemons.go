@@ -26,6 +26,8 @@ const (
 type labNodes struct {
 	lab
 	net *netlab.Lab
+	// backends of the daemons, in turn.
+	backends []string
 	// started are the daemons that this process started, by node; those of a
 	// lab found by name are not in it.
 	started map[string]*labProcess
@@ -38,8 +40,8 @@ func (n *labNodes) start() error {
 		return fmt.Errorf("find this very binary: %w", err)
 	}
 	n.started = map[string]*labProcess{}
-	for _, node := range n.net.Nodes {
-		d := labDaemonOf(n.net, node)
+	for i, node := range n.net.Nodes {
+		d := labDaemonOf(n.net, node, n.backends[i%len(n.backends)])
 		if n.adjust != nil {
 			n.adjust(&d)
 		}

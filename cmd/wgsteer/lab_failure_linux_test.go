@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/wgsteer/wgsteer/tunnel/kernel"
 )
 
 // runAdjusted runs a lab from this process, whose daemons have a configuration
@@ -80,6 +82,25 @@ func (b labBinary) testIPIP(t *testing.T) {
 	const want = "this kernel has no ipip devices, by which the CNI network ipip reaches other nodes' pods: load the kernel module for them, or choose another"
 	if len(r.Failures) != 1 || !strings.Contains(r.Failures[0], want) || r.Logs != "" {
 		t.Errorf("failures %q, logs %q; want none, or %q", r.Failures, r.Logs, want)
+	}
+}
+
+// testBackends: auto takes what there is, and says so in each daemon's status; the
+// kernel's WireGuard works, or what is missing is told before anything is made.
+func (b labBinary) testBackends(t *testing.T) {
+	there := kernel.Probe() == nil
+	want := map[bool]string{true: "kernel", false: "userspace"}[there]
+	out, _ := b.run(t, exitOK, "run", "-o", "json", "--nodes=2", "--pods=1", "--backend=userspace,auto", "--name", newLabName(t))
+	if r := parseReport(t, out); len(r.Nodes) != 2 || r.Nodes[0].Backend != "userspace" || r.Nodes[1].Backend != want {
+		t.Errorf("nodes %+v, want userspace and %s", r.Nodes, want)
+	}
+	if there {
+		return // internal/vmtest has the lab of both
+	}
+	out, _ = b.run(t, exitFailed, "run", "-o", "json", "--backend=userspace,kernel", "--name", newLabName(t))
+	r := parseReport(t, out)
+	if len(r.Failures) != 1 || !strings.Contains(r.Failures[0], "backend: ") || !strings.Contains(r.Failures[0], "modprobe wireguard") || len(r.Nodes) != 0 {
+		t.Errorf("nodes %v, failures %q", r.Nodes, r.Failures)
 	}
 }
 

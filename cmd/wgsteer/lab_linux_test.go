@@ -31,6 +31,7 @@ func TestLab(t *testing.T) {
 	t.Run("leak", b.testLeak)
 	t.Run("broken daemon", b.testBrokenDaemon)
 	t.Run("ipip", b.testIPIP)
+	t.Run("backends", b.testBackends)
 	t.Run("interrupt", b.testInterrupt)
 	t.Run("kill", b.testKill)
 }

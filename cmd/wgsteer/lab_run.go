@@ -85,7 +85,7 @@ func (l lab) lay(ctx context.Context, progress *labProgress, shape labShape) (*l
 		if _, err := netlab.Open(shape.name); err == nil {
 			return fmt.Errorf("lab %s is up already; end it with `%s`, or give this one another --name", shape.name, labLine("down", shape.name))
 		}
-		return labNeeds()
+		return labNeeds(shape.backends)
 	})
 	if err != nil {
 		return nil, err
@@ -95,7 +95,7 @@ func (l lab) lay(ctx context.Context, progress *labProgress, shape labShape) (*l
 	if err != nil {
 		return nil, err
 	}
-	return &labNodes{lab: l, net: net}, nil
+	return &labNodes{lab: l, net: net, backends: shape.backends}, nil
 }
 
 // measure runs the control, starts the daemons, and runs the same flows again.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wgsteer/wgsteer/dataplane"
 	"github.com/wgsteer/wgsteer/internal/netlab"
 )
 
@@ -21,8 +22,12 @@ type labShape struct {
 	pods     int   // of each node
 	families []int // 4 and 6
 	cni      string
-	mtu      int // of the underlay
+	mtu      int      // of the underlay
+	backends []string // the nodes take them in turn
 }
+
+// labBackends are those of the configuration.
+var labBackends = []string{string(dataplane.Userspace), string(dataplane.Kernel), string(dataplane.Auto)}
 
 // labNames is netlab's rule; the names of interfaces and directories set it.
 var labNames = regexp.MustCompile(`^[a-z0-9]{1,8}$`)
@@ -34,12 +39,19 @@ func (s labShape) validate() error {
 		return fmt.Errorf("--name %q: 1 to 8 lower-case letters and digits are needed", s.name)
 	case s.nodes < 2 || s.nodes > netlab.MaxNodes:
 		return fmt.Errorf("--nodes %d: 2 to %d are needed", s.nodes, netlab.MaxNodes)
+	case len(s.backends) == 0:
+		return fmt.Errorf("--backend: one or more of %s are needed", strings.Join(labBackends, ", "))
 	case s.pods < 1 || s.pods > netlab.MaxPods:
 		return fmt.Errorf("--pods %d: 1 to %d are needed", s.pods, netlab.MaxPods)
 	}
 	for i, f := range s.families {
 		if f != 4 && f != 6 || slices.Contains(s.families[:i], f) {
 			return fmt.Errorf("--family %s: 4, 6 or 4,6 is needed", strings.Trim(fmt.Sprint(s.families), "[]"))
+		}
+	}
+	for _, b := range s.backends {
+		if !slices.Contains(labBackends, b) {
+			return fmt.Errorf("--backend %q: one or more of %s are needed", b, strings.Join(labBackends, ", "))
 		}
 	}
 	if !slices.Contains(netlab.CNIs(), netlab.CNI(s.cni)) {
@@ -67,5 +79,6 @@ func (s *labShape) addFlags(cmd *cobra.Command) {
 	cmd.Flags().IntVar(&s.pods, "pods", 2, "how many pods a node")
 	cmd.Flags().IntSliceVar(&s.families, "family", []int{4, 6}, "IP versions of nodes and pods")
 	cmd.Flags().StringVar(&s.cni, "cni", string(netlab.Bridge), "the pods' network: "+labCNIs())
+	cmd.Flags().StringSliceVar(&s.backends, "backend", labBackends[:1], "what runs the tunnels: "+strings.Join(labBackends, ", ")+"; nodes take several in turn")
 	cmd.Flags().IntVar(&s.mtu, "mtu", 1500, "MTU of the network between the nodes; pods get what their network leaves of it")
 }

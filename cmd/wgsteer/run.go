@@ -23,8 +23,9 @@ or more after that, ends it at once. SIGHUP reads the configuration file again;
 one that is wrong changes nothing. The log goes to standard error; LOG_LEVEL
 (verbose, error, silent) overrides the configured level.
 
-What keeps plaintext from leaving stays in the kernel when the daemon ends:
-'wgsteer teardown' removes it.`,
+What keeps plaintext from leaving stays in the kernel when the daemon ends, and so
+does a tunnel of the kernel's WireGuard, which goes on to carry packets: 'wgsteer
+teardown' removes both.`,
 		Example: "  wgsteer run --config /etc/wgsteer/config.yaml",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -55,6 +55,9 @@ func (t statusTable) head(b *strings.Builder, s statusReply) {
 
 func (t statusTable) node(b *strings.Builder, s statusReply) {
 	tunnel := fmt.Sprintf("%s, UDP port %d, %s", s.Interface, s.ListenPort, s.Backend)
+	if strings.HasPrefix(s.BackendReason, "auto: ") {
+		tunnel += " (" + s.BackendReason + ")"
+	}
 	if len(s.Tunnel.Offloads) > 0 {
 		tunnel += ", " + strings.Join(s.Tunnel.Offloads, " ")
 	}
@@ -93,18 +96,18 @@ func (t statusTable) peers(b *strings.Builder, peers []dataplane.Peer) {
 		fmt.Fprint(b, "  no peers: no other node has a record in the source yet\n\n")
 		return
 	}
-	rows := [][]string{{"PEER", "ENDPOINT", "PODS", "HANDSHAKE", "RECEIVED", "SENT"}}
+	rows := [][]string{{"PEER", "ENDPOINT", "PODS", "BACKEND", "HANDSHAKE", "RECEIVED", "SENT"}}
 	for _, p := range peers {
 		handshake := "never"
 		if !p.LastHandshake.IsZero() {
 			handshake = age(t.now.Sub(p.LastHandshake)) + " ago"
 		}
 		rows = append(rows, []string{
-			p.Name, orDash(addrPortText(p.Endpoint)), orDash(commas(p.PodCIDRs)),
+			p.Name, orDash(addrPortText(p.Endpoint)), orDash(commas(p.PodCIDRs)), orDash(p.Backend),
 			handshake, byteSize(p.RxBytes), byteSize(p.TxBytes),
 		})
 	}
-	columns(b, rows, 4)
+	columns(b, rows, 5)
 }
 
 // drops are those that strict would have made of what passed, and those of the

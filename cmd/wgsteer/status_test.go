@@ -42,9 +42,11 @@ func degraded() statusReply {
 			MTUSource:  dataplane.MTUSource{Uplink: "eth0", UplinkMTU: 1500, Overhead: 80, Allowed: 1420},
 			Policy:     dataplane.Strict,
 			Backend:    dataplane.Userspace,
-			PodCIDRs:   []netip.Prefix{netip.MustParsePrefix("10.244.1.0/24"), netip.MustParsePrefix("fd00:10:244:1::/64")},
+
+			BackendReason: "auto: this kernel has no WireGuard",
+			PodCIDRs:      []netip.Prefix{netip.MustParsePrefix("10.244.1.0/24"), netip.MustParsePrefix("fd00:10:244:1::/64")},
 			Peers: []dataplane.Peer{{
-				Name: "node-b", Endpoint: netip.MustParseAddrPort("192.0.2.2:51871"),
+				Name: "node-b", Backend: "kernel", Endpoint: netip.MustParseAddrPort("192.0.2.2:51871"),
 				PodCIDRs:      []netip.Prefix{netip.MustParsePrefix("10.244.2.0/24")},
 				LastHandshake: noon.Add(-42 * time.Second), RxBytes: 3 << 20, TxBytes: 1234,
 			}, {

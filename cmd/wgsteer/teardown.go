@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/wgsteer/wgsteer/steering"
+	"github.com/wgsteer/wgsteer/tunnel/kernel"
 )
 
 // uapiDirectory is where wg(8) looks for userspace tunnels.
@@ -33,10 +34,11 @@ func newTeardownCommand(env *env) *cobra.Command {
 		Use:   "teardown",
 		Short: "Remove what wgsteer leaves in the kernel when its daemon ends",
 		Long: `Remove what wgsteer leaves in the kernel when its daemon ends: eBPF programs and
-maps, the nftables table, routes, addresses. From then on packets between pods of
-different nodes travel as if wgsteer had never been there, in plaintext. It looks
-afterwards whether anything is left, and fails if so; a second time there is
-nothing to remove. The daemon has to be stopped before.
+maps, the nftables table, routes, addresses, and a kernel tunnel's link with its
+sessions. From then on packets between pods of different nodes travel as if wgsteer
+had never been there, in plaintext. It looks afterwards whether anything is left,
+and fails if so; a second time there is nothing to remove. The daemon has to be
+stopped before.
 
 What is in stateDir, the private key among it, and this node's record are kept.`,
 		Example: "  systemctl stop wgsteer && wgsteer teardown --config /etc/wgsteer/config.yaml",
@@ -71,6 +73,11 @@ func teardown(config configuration) (result tornDown, err error) {
 	p := config.Plane
 	removed, err := steering.Teardown(steering.Options{BPFFS: p.BPFFS, Name: p.Interface})
 	errs := []error{err}
+	gone, err := kernel.Remove(p.Interface)
+	errs = append(errs, err)
+	if gone {
+		removed = append(removed, "link "+p.Interface+" (the kernel's WireGuard)")
+	}
 	// A daemon that was killed leaves its sockets.
 	for _, path := range []string{config.socketPath(), filepath.Join(uapiDirectory, p.Interface+".sock")} {
 		gone, err := removeStaleSocket(path)

@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -24,9 +25,10 @@ const port = 51871
 // cluster is a lab with a daemon on each node.
 type cluster struct {
 	*netlab.Lab
-	t       *testing.T
-	binary  string
-	daemons map[string]*netlab.Cmd
+	t        *testing.T
+	binary   string
+	daemons  map[string]*netlab.Cmd
+	backends map[string]string // of the nodes
 
 	// Of the configuration.
 	nodeCIDRs  []netip.Prefix
@@ -64,8 +66,17 @@ func bare(t *testing.T, binary string, options netlab.Options) *cluster {
 		t.Fatal(err)
 	}
 	c := &cluster{Lab: lab, t: t, binary: binary, daemons: map[string]*netlab.Cmd{}}
+	c.take(strings.Split(cmp.Or(os.Getenv("WGSTEER_TEST_BACKENDS"), "userspace"), ","))
 	t.Cleanup(c.down)
 	return c
+}
+
+// take has the nodes take back ends in turn.
+func (c *cluster) take(backends []string) {
+	c.backends = map[string]string{}
+	for i, n := range c.Nodes {
+		c.backends[n.Name] = backends[i%len(backends)]
+	}
 }
 
 // knowNodes has the configuration say which addresses are nodes'.
@@ -155,7 +166,8 @@ runDir: %s
 bpffs: %s
 source: {directory: %s}
 metrics: ""
-`, n.Name, n.Interface, port, quoted(c.ClusterCIDRs), quoted(n.PodCIDRs), quoted(c.nodeCIDRs), strings.Join(c.podDevices, ", "), n.StateDir, n.RunDir, n.BPFFS, c.Records)
+backend: %s
+`, n.Name, n.Interface, port, quoted(c.ClusterCIDRs), quoted(n.PodCIDRs), quoted(c.nodeCIDRs), strings.Join(c.podDevices, ", "), n.StateDir, n.RunDir, n.BPFFS, c.Records, c.backends[name])
 	if err := os.WriteFile(c.config(n), []byte(text), 0o600); err != nil {
 		c.t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/wgsteer/wgsteer/internal/netlab"
+	"github.com/wgsteer/wgsteer/internal/privtest"
 )
 
 // alone is a layer when all others are gone.
@@ -42,15 +43,21 @@ func (l alone) keeps(s *scene, leaving func(family int) uint64) {
 
 // TestEachLayerAlone: what each layer keeps in when all the others, and the daemon,
 // are gone.
-func TestEachLayerAlone(t *testing.T) {
+func TestEachLayerAlone(t *testing.T)             { eachLayerAlone(t, tcx) }
+func TestLongEachLayerAloneByClsact(t *testing.T) { privtest.Long(t); eachLayerAlone(t, clsact) }
+
+func eachLayerAlone(t *testing.T, by mechanism) {
 	for _, layer := range []alone{
-		{"guard", nil, []func(*scene){(*scene).detachSteer, (*scene).deleteClsact, (*scene).flushRoutes, (*scene).deleteTable}, (*scene).detachGuards},
-		{"backstop", nil, []func(*scene){(*scene).detachAll, (*scene).flushRoutes, (*scene).deleteTable}, (*scene).deleteClsact},
-		{"unreachable routes", (*scene).removeRoutes, []func(*scene){(*scene).detachAll, (*scene).deleteClsact, (*scene).deleteTable}, (*scene).flushRoutes},
-		{"nftables", (*scene).newUplink, []func(*scene){(*scene).detachAll, (*scene).deleteClsact, (*scene).flushRoutes}, (*scene).deleteTable},
+		{"guard", nil, []func(*scene){(*scene).detachSteer, (*scene).deleteBackstop, (*scene).flushRoutes, (*scene).deleteTable}, (*scene).detachGuards},
+		{"backstop", nil, []func(*scene){(*scene).detachAll, (*scene).flushRoutes, (*scene).deleteTable}, (*scene).deleteBackstop},
+		{"unreachable routes", (*scene).removeRoutes, []func(*scene){(*scene).detachAll, (*scene).deleteBackstop, (*scene).deleteTable}, (*scene).flushRoutes},
+		{"nftables", (*scene).newUplink, []func(*scene){(*scene).detachAll, (*scene).deleteBackstop, (*scene).flushRoutes}, (*scene).deleteTable},
 	} {
+		if by == clsact && layer.name == "backstop" {
+			continue // there is none
+		}
 		t.Run(layer.name, func(t *testing.T) {
-			s := &scene{cluster: bare(t, plain, netlab.Options{}), t: t, pace: light}
+			s := newScene(t, light, by)
 			s.startAll()
 			s.killA()
 			s.kill("node-b") // it would let nothing in
@@ -84,6 +91,13 @@ func (s *scene) detachGuards() {
 	s.detach("eth0", "ingress-guard")
 }
 
+// deleteBackstop is for tcx: by clsact there is none, and the qdisc has the guard.
+func (s *scene) deleteBackstop() {
+	if s.by == tcx {
+		s.deleteClsact()
+	}
+}
+
 func (s *scene) deleteTable() { s.sh("nft delete table " + s.table()) }
 
 // table is wgsteer's nftables table: "inet wgsteer-...".
@@ -105,7 +119,7 @@ func (s *scene) table() string {
 // TestBackstopAtIngress: node-b sends in plaintext, and all that node-a has left at
 // its ingress is the backstop. The control is that gone too.
 func TestBackstopAtIngress(t *testing.T) {
-	s := &scene{cluster: bare(t, plain, netlab.Options{}), t: t, pace: light}
+	s := newScene(t, light, tcx)
 	s.startAll()
 	s.killA()
 	s.kill("node-b")
@@ -131,7 +145,7 @@ func TestBackstopAtIngress(t *testing.T) {
 			if i < len(s.Families)-1 {
 				return
 			}
-			s.deleteClsact()
+			s.deleteBackstop()
 			s.until("plaintext without the backstop", func() bool {
 				s.shout("node-b/pod-1", s.a().Pods[0].IPs[i])
 				return pod.Load() > 0

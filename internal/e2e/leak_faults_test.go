@@ -283,11 +283,16 @@ func (s *scene) deleteClsact() {
 	}
 }
 
-// detach takes the link off a device of node-a, "" for the tunnel device.
+// detach takes the link of a pin off a device of node-a, "" for the tunnel device; by
+// clsact, the filter that stands for it.
 func (s *scene) detach(device, pin string) {
 	s.t.Helper()
 	if device == "" {
 		device = s.a().Interface
+	}
+	if s.by == clsact {
+		s.removeFilter(device, pin)
+		return
 	}
 	var index int
 	err := s.a().Do(func() error {

@@ -1,7 +1,8 @@
 package e2e_test
 
 // rows is the matrix. All happens on node-a, or to it, unless a row says else.
-func rows() []row {
+func rows(by mechanism) []row {
+	pins := map[mechanism]string{tcx: "guard on the egress of eth0", clsact: "pin of map prefixes"}[by]
 	all := []row{
 		{name: "reboot: guard unit, the network, pods, then the daemon", late: true, dead: true, fault: (*scene).reboot, mend: (*scene).startA, mending: "the daemon's start"},
 		{name: "first start, from the state guarding on", late: true, fault: (*scene).firstStart},
@@ -12,7 +13,7 @@ func rows() []row {
 		{name: "TUN device set down", fault: (*scene).setTUNDown},
 		{name: "TUN without a process, ignore_routes_with_linkdown=1", dead: true, astray: true, before: (*scene).killA, world: (*scene).removeRoutes,
 			fault: (*scene).ignoreLinkdown, mend: (*scene).startWithoutTUN, mending: "its start"},
-		{name: "pins deleted", fault: (*scene).deletePins, repaired: "guard on the egress of eth0"},
+		{name: "pins deleted", fault: (*scene).deletePins, repaired: pins},
 		{name: "pins deleted, then the daemon killed", dead: true, fault: func(s *scene) { s.killWithoutPins() }, mend: (*scene).startA, mending: "its start"},
 		{name: "routes flushed", fault: (*scene).flushRoutes, repaired: "route to 10.244.2.0/24"},
 		{name: "routes flushed, daemon killed", dead: true, fault: func(s *scene) { s.killA(); s.flushRoutes() }, mend: (*scene).startA, mending: "its start"},
@@ -32,19 +33,25 @@ func rows() []row {
 		{name: "overlay started beside it", world: (*scene).overlay},
 		{name: "overlay started beside it, daemon killed", dead: true, before: (*scene).killA, world: (*scene).overlay, mend: (*scene).startA, mending: "its start"},
 	}
-	for _, link := range []struct{ name, device, pin, part string }{
+	what := map[mechanism]string{tcx: "tcx link", clsact: "filter"}[by]
+	for _, program := range []struct{ name, device, pin, part string }{
 		{"steer", "eth0", "egress-steer", "steer on the egress of eth0"},
 		{"guard at egress", "eth0", "egress-guard", "guard on the egress of eth0"},
 		{"guard at ingress", "eth0", "ingress-guard", "guard on the ingress of eth0"},
 		{"guard at the tunnel's egress", "", "egress-guard", "guard on the egress of wg-"},
 		{"guard at the tunnel's ingress", "", "ingress-guard", "guard on the ingress of wg-"},
 	} {
-		detach := func(s *scene) { s.detach(link.device, link.pin) }
-		all = append(all, row{name: "tcx link removed: " + link.name, fault: detach, repaired: link.part})
-		if link.device != "" {
-			all = append(all, row{name: "tcx link removed: " + link.name + ", daemon killed", dead: true, before: (*scene).killA,
-				fault: detach, mend: (*scene).startA, mending: "its start"})
+		detach := func(s *scene) { s.detach(program.device, program.pin) }
+		name := what + " removed: " + program.name
+		all = append(all, row{name: name, fault: detach, repaired: program.part})
+		if program.device != "" {
+			all = append(all, row{name: name + ", daemon killed", dead: true, before: (*scene).killA, fault: detach, mend: (*scene).startA, mending: "its start"})
 		}
+	}
+	if by == clsact {
+		return append(all,
+			row{name: "clsact qdisc removed", gap: true, fault: (*scene).deleteClsact, repaired: "guard on the egress of eth0"},
+			row{name: "clsact qdisc removed, daemon killed", gap: true, dead: true, before: (*scene).killA, fault: (*scene).deleteClsact, mend: (*scene).startA, mending: "its start"})
 	}
 	return append(all,
 		row{name: "clsact qdisc removed", fault: (*scene).deleteClsact, repaired: "backstop on the egress of eth0"},

@@ -11,8 +11,9 @@ import (
 )
 
 // plain and checked are the built wgsteer; the latter has the race detector, if
-// the tests have it, and is many times slower.
-var plain, checked string
+// the tests have it, and is many times slower. builds is the directory they are in,
+// "" where they were not built here.
+var plain, checked, builds string
 
 const reap = "wgsteer-e2e-reap" // the first argument of the reaper process
 
@@ -38,18 +39,26 @@ func buildAndRun(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
+	builds = dir
 	plain = filepath.Join(dir, "wgsteer")
 	checked = plain
-	builds := [][]string{{"build", "-o", plain}}
-	if race {
+	err = build(plain)
+	if race && err == nil {
 		checked += "-race"
-		builds = append(builds, []string{"build", "-race", "-o", checked})
+		err = build(checked, "-race")
 	}
-	for _, args := range builds {
-		if out, err := exec.Command("go", append(args, "../../cmd/wgsteer")...).CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "build wgsteer: %v\n%s", err, out)
-			return 1
-		}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
 	}
 	return m.Run()
+}
+
+// build builds wgsteer.
+func build(binary string, flags ...string) error {
+	args := append([]string{"build", "-o", binary}, flags...)
+	if out, err := exec.Command("go", append(args, "../../cmd/wgsteer")...).CombinedOutput(); err != nil {
+		return fmt.Errorf("build wgsteer: %w\n%s", err, out)
+	}
+	return nil
 }

@@ -18,7 +18,7 @@ func TestUnknownNodeByEachLayer(t *testing.T) {
 		{"nftables", (*scene).nodeByNewUplink, []func(*scene){(*scene).detachAll, (*scene).deleteClsact, (*scene).flushRoutes}, (*scene).deleteTable},
 	} {
 		t.Run(layer.name, func(t *testing.T) {
-			s := &scene{cluster: bare(t, plain, netlab.Options{}), t: t, pace: light}
+			s := newScene(t, light, tcx)
 			s.knowNodes()
 			s.configure("node-a")
 			if out, err := s.wgsteer("node-a", "guard"); err != nil {

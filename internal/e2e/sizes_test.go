@@ -36,11 +36,13 @@ func testSizes(t *testing.T, mtus []int, cnis ...netlab.CNI) {
 				w := c.encrypted(func() {
 					for _, family := range c.Families {
 						long := []netlab.Flow{{From: "node-a/pod-1", To: "node-b/pod-1", Protocol: netlab.TCP, Family: family}}
-						for _, r := range c.RunFlows(t.Context(), long, netlab.FlowOptions{Bytes: stream, Timeout: 2 * time.Minute}) {
+						start := time.Now()
+						for _, r := range c.RunFlows(t.Context(), long, netlab.FlowOptions{Bytes: stream, Timeout: 5 * time.Minute}) {
 							if !r.OK {
 								t.Error(r.Error)
 							}
 						}
+						t.Logf("%d MiB each way over IPv%d in %s", stream>>20, family, seconds(time.Since(start)))
 						most := mtu
 						if reassembles(cni, family) {
 							most = c.status("node-a").MTU

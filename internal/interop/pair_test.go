@@ -17,7 +17,7 @@ import (
 
 // patience bounds every wait for something that takes milliseconds, or the 5 s
 // of a repeated handshake, on a machine that is busy, or emulated.
-const patience = 60 * time.Second
+const patience = 2 * time.Minute
 
 // pair is two hosts on a wire, 192.0.2.1 and .2, 2001:db8::1 and ::2; the inner
 // addresses are 10.9.0.1 and .2, fd09::1 and ::2. The first runs our tunnel, the

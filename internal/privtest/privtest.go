@@ -1,6 +1,7 @@
 // Package privtest lets a test say that it needs root, a bpffs or a network
 // namespace of its own: it skips with the reason where that is missing, and
-// fails instead where REQUIRE_PRIVILEGED=1 is set.
+// fails instead where REQUIRE_PRIVILEGED=1 is set. What needs a kernel with WireGuard
+// has a switch of its own, because most machines that run tests have none.
 //
 // It is for tests alone and imports nothing of this module.
 package privtest
@@ -27,6 +28,16 @@ func Missing(t testing.TB, reason string) {
 	t.Helper()
 	if os.Getenv("REQUIRE_PRIVILEGED") == "1" {
 		t.Fatalf("REQUIRE_PRIVILEGED=1, but %s", reason)
+	}
+	t.Skip(reason)
+}
+
+// NoWireGuard skips the test because the kernel has no WireGuard, for the reason
+// given, or fails it where REQUIRE_WIREGUARD=1 is set, as internal/vmtest does.
+func NoWireGuard(t testing.TB, reason error) {
+	t.Helper()
+	if os.Getenv("REQUIRE_WIREGUARD") == "1" {
+		t.Fatalf("REQUIRE_WIREGUARD=1, but: %v", reason)
 	}
 	t.Skip(reason)
 }

@@ -20,6 +20,7 @@ import (
 var (
 	vm      = flag.Bool("vm", false, "run the other packages' tests in virtual machines")
 	vmRun   = flag.String("vm.run", "", "of the tests inside, run those that match alone")
+	vmPkgs  = flag.String("vm.packages", "", "of the packages, run the tests of those that match alone")
 	vmCover = flag.String("vm.cover", "", "an existing directory for coverage, as go tool covdata reads it")
 )
 
@@ -33,27 +34,33 @@ var kernels = []struct {
 	// clusters are the tests of internal/e2e that are run: each kind of network where
 	// pods are steered by clsact, else what the usual machine's kernel has no devices for.
 	clusters string
+	// sizes are the underlays' MTUs over which long streams and datagrams of every size go.
+	sizes string
 }{
 	{
 		"linux-image-cloud-amd64",
 		regexp.MustCompile(`^Test(TaggedUplink|TaggedPacketInTunnel|OnDevices|TooLongOnDevices|OtherMechanism|ReadGSO)\b`),
-		"^TestNetworks$/^(bridge|routes|vxlan|ipip|default-route|plugin-ptp-masq)$|^TestUplinks$|^Test(Services|NetworkPolicy)$/^ipip$",
+		"^TestNetworks$/^(bridge|routes|vxlan|ipip|default-route|plugin-ptp-masq)$|^TestUplinks$|^Test(Services|NetworkPolicy)$/^ipip$|^TestLongLeakMatrixByClsact$/^(filter|clsact) ",
+		"1500",
 	},
 	{
 		"linux-image-6.12-cloud-amd64",
 		nil,
 		"^Test(Networks|Services|NetworkPolicy)$/^ipip$|^TestUplinks$/^(bond|vlan)",
+		"(1400|1500|9000)",
 	},
 }
 
+type tested struct{ path, skip string }
+
 // packages are those that meet the kernel. Of their tests, skip leaves out what
 // tells how fast the machine is.
-var packages = []struct{ path, skip string }{
+var packages = []tested{
 	{"bpf", ""},
 	{"steering", ""},
 	{"tunnel", ""},
 	{"tunnel/tundev", ""},
-	{"tunnel/udpbind", ""},
+	{"tunnel/udpbind", "^TestNotSlowerThanStock$"},
 	{"tunnel/userspace", "^TestReadsAreWhole$"}, // a reader that is slow lets TCP send little at a time
 	{"dataplane", ""},
 }
@@ -76,6 +83,11 @@ var further = map[string][]string{
 // TestPackages runs the tests of packages that meet the kernel, on each kernel.
 func TestPackages(t *testing.T) {
 	needMachines(t)
+	wanted, err := regexp.Compile(*vmPkgs)
+	if err != nil {
+		t.Fatalf("-vm.packages: %v", err)
+	}
+	packages := slices.DeleteFunc(slices.Clone(packages), func(p tested) bool { return !wanted.MatchString(p.path) })
 	var paths []string
 	for _, p := range packages {
 		paths = append(paths, p.path)
@@ -115,7 +127,7 @@ func testCommand(t *testing.T, m vmtest.Machine, built, pkg, only, skip string) 
 	binary := path.Base(pkg) + ".test"
 	m.Files[path.Join(dir, binary)] = filepath.Join(built, binary)
 	c := vmtest.Command{
-		Args: []string{path.Join(dir, binary), "-test.v", "-test.timeout=25m", "-test.run=" + only, "-test.skip=" + skip},
+		Args: []string{path.Join(dir, binary), "-test.v", "-test.short", "-test.timeout=25m", "-test.run=" + only, "-test.skip=" + skip},
 		Env:  []string{"REQUIRE_PRIVILEGED=1"}, Dir: dir, Timeout: 26 * time.Minute,
 	}
 	if *vmCover != "" {
@@ -129,6 +141,7 @@ var (
 	passed   = regexp.MustCompile(`(?m)^PASS$`)
 	ended    = regexp.MustCompile(`(?m)^--- (PASS|FAIL|SKIP): `)
 	subtests = regexp.MustCompile(`(?m)^    --- (PASS: .*)$`)
+	slow     = regexp.MustCompile(`(?m)^--- PASS: (.* \(\d{2,}\.\d+s\))$`) // ten seconds and more
 	skipped  = regexp.MustCompile(`(?m)^\s*--- SKIP: (.*)$`)
 )
 
@@ -144,6 +157,9 @@ func judge(t *testing.T, r vmtest.Result, lacks *regexp.Regexp) {
 		} else {
 			t.Errorf("skipped %s\n%s", s[1], r.Output)
 		}
+	}
+	for _, s := range slow.FindAllSubmatch(r.Output, -1) {
+		t.Logf("slow: %s", s[1])
 	}
 	t.Logf("%d tests in %v", len(ended.FindAll(r.Output, -1)), r.Took.Round(10*time.Millisecond))
 }

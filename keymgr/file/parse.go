@@ -98,6 +98,13 @@ func (d *decoder) field(pair *ast.MappingValueNode) {
 			d.node.PersistentKeepalive, err = parseKeepalive(s)
 			return err
 		})
+	case "backend":
+		// It is told, and nothing depends on it: what is no word is left out.
+		if s, ok := pair.Value.(*ast.StringNode); ok && isFieldName(s.Value) {
+			d.node.Backend = s.Value
+		} else if _, empty := pair.Value.(*ast.NullNode); !empty {
+			d.warn(line, "backend: is no word such as kernel, and ignored")
+		}
 	default:
 		d.warn(line, "%s is ignored; a newer version may know it", unknown(key.Value))
 	}

@@ -30,6 +30,7 @@ func fullNode() keymgr.Node {
 		NodeIPs:             []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")},
 		PodCIDRs:            []netip.Prefix{netip.MustParsePrefix("10.244.1.0/24"), netip.MustParsePrefix("fd00:0:0:1::/64")},
 		PersistentKeepalive: 25 * time.Second,
+		Backend:             "kernel",
 	}
 }
 
@@ -51,14 +52,17 @@ podCIDRs:
   - 10.244.1.0/24
   - fd00:0:0:1::/64
 persistentKeepalive: 25s
+backend: kernel
 `},
 		{name: "JSON", text: `{"name": "node-a", "publicKey": "` + testKey + `"}`, want: bare},
 		{name: "Windows line ends", text: strings.ReplaceAll(head, "\n", "\r\n"), want: bare},
 		{name: "no line end", text: strings.TrimSuffix(head, "\n"), want: bare},
 		{name: "document marks and comments", text: "# x\n---\n" + head + "# y\n...\n", want: bare},
-		{name: "empty values are absent fields", text: head + "endpoint:\nnodeIPs:\npodCIDRs: []\npersistentKeepalive:\n", want: bare},
+		{name: "empty values are absent fields", text: head + "endpoint:\nnodeIPs:\npodCIDRs: []\npersistentKeepalive:\nbackend:\n", want: bare},
 		{name: "empty endpoint", text: head + "endpoint: ''\n", want: bare},
 		{name: "IPv6 in a list", text: head + "nodeIPs:\n- fd00::1\n- '2001:db8::'\n", want: withIPs},
+		{name: "no backend's name", text: head + "backend: [kernel]\n", want: bare, warnings: []string{"line 3: backend: is no word such as kernel, and ignored"}},
+		{name: "a backend's name that is none", text: head + "backend: 'x y'\n", want: bare, warnings: []string{"line 3: backend: is no word such as kernel, and ignored"}},
 		{name: "unknown fields", text: head + "zone: eu\nlabels: {a: [1, &x 2, *x]}\n", want: bare, warnings: []string{
 			`line 3: unknown field "zone" is ignored; a newer version may know it`,
 			`line 4: unknown field "labels" is ignored; a newer version may know it`,
@@ -208,6 +212,7 @@ podCIDRs:
 - 10.244.1.0/24
 - fd00:0:0:1::/64
 persistentKeepalive: 25s
+backend: kernel
 `
 	if diff := cmp.Diff(want, string(got)); diff != "" {
 		t.Errorf("record (-want +got):\n%s", diff)

@@ -26,11 +26,12 @@ type document struct {
 	NodeIPs             []string `yaml:"nodeIPs,omitempty"`
 	PodCIDRs            []string `yaml:"podCIDRs,omitempty"`
 	PersistentKeepalive string   `yaml:"persistentKeepalive,omitempty"`
+	Backend             string   `yaml:"backend,omitempty"`
 }
 
 // render returns the record of n, and an error if no node could read it back.
 func render(n keymgr.Node) ([]byte, error) {
-	doc := document{Name: n.Name, PublicKey: n.PublicKey.String()}
+	doc := document{Name: n.Name, PublicKey: n.PublicKey.String(), Backend: n.Backend}
 	if n.Endpoint.IsValid() {
 		doc.Endpoint = n.Endpoint.String()
 	}

@@ -3,7 +3,6 @@ package tundev
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -112,13 +111,4 @@ func (t *TUN) noteMTU(mtu int) {
 	if t.queue != nil {
 		t.queue.mtuChanged()
 	}
-}
-
-// CheckName refuses what the kernel refuses (dev_valid_name), and "%", of
-// which TUNSETIFF would make a number.
-func CheckName(name string) error {
-	if name == "" || len(name) >= unix.IFNAMSIZ || name == "." || name == ".." || strings.ContainsAny(name, "/:% \t\n\v\f\r") {
-		return fmt.Errorf("interface name %q: has to have 1 to %d characters, none of them a space, \"/\", \":\" or \"%%\"", name, unix.IFNAMSIZ-1)
-	}
-	return nil
 }

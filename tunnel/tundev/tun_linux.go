@@ -9,6 +9,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/wgsteer/wgsteer/tunnel"
 )
 
 const cloneDevice = "/dev/net/tun"
@@ -66,7 +68,7 @@ func Open(o Options) (*TUN, error) {
 	if o.File != nil {
 		defer o.File.Close()
 	}
-	if err := CheckName(o.Name); err != nil {
+	if err := tunnel.CheckName(o.Name); err != nil {
 		return nil, err
 	}
 	if o.TxQueueLen == 0 {

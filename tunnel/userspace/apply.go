@@ -12,7 +12,6 @@ import (
 	"golang.zx2c4.com/wireguard/device"
 
 	"github.com/wgsteer/wgsteer/tunnel"
-	"github.com/wgsteer/wgsteer/wgkey"
 )
 
 // peersAtOnce is how many peers are changed between two looks at the context;
@@ -50,11 +49,12 @@ func (t *Tunnel) apply(ctx context.Context, e *engine, config tunnel.Config) err
 	if err != nil {
 		return err
 	}
-	c := tunnel.Diff(present(now.config, link.MTU, t.last), config)
+	now.config.MTU = link.MTU
+	c := tunnel.Diff(now.config.AsConfigured(t.last), config)
 	// Noted before the changes: a peer may shake hands as soon as it is known.
 	// Kept for the next Apply if a step below fails.
 	asked := t.options.Now()
-	for key, fresh := range toGreet(c, config) {
+	for key, fresh := range c.Greetings(config) {
 		t.ungreeted[key] = greeting{at: asked, fresh: fresh || t.ungreeted[key].fresh}
 	}
 	if err := e.change(ctx, c, now.config.ListenPort); err != nil {
@@ -66,49 +66,13 @@ func (t *Tunnel) apply(ctx context.Context, e *engine, config tunnel.Config) err
 		}
 		e.up.Store(true)
 	}
-	t.last = cloned(config)
+	t.last = config.Clone()
 	t.greeter.add(t.ungreeted)
 	clear(t.ungreeted)
 	if !c.Empty() {
 		t.log.Debug("tunnel configured", "peers_changed", len(c.Peers), "peers_removed", len(c.Removed), "peers", len(config.Peers))
 	}
 	return nil
-}
-
-// present is what the tunnel is now as Diff wants it: the engine's own word,
-// which knows what wg(8) changed, but the endpoints as last configured, so
-// that a peer which roamed is left where it is.
-func present(now tunnel.Config, mtu int, last tunnel.Config) tunnel.Config {
-	now.MTU = mtu
-	configured := make(map[wgkey.PublicKey]tunnel.Peer, len(last.Peers))
-	for _, p := range last.Peers {
-		configured[p.PublicKey] = p
-	}
-	now.Peers = slices.Clone(now.Peers)
-	for i, p := range now.Peers {
-		if q, ok := configured[p.PublicKey]; ok {
-			now.Peers[i].Endpoint = q.Endpoint
-		}
-	}
-	return now
-}
-
-// toGreet are the new peers, those with a new endpoint, and all of them when
-// this side's key changes, which ends every session. It is true for those that
-// have no session of use.
-func toGreet(c tunnel.Changes, config tunnel.Config) map[wgkey.PublicKey]bool {
-	keys := make(map[wgkey.PublicKey]bool)
-	for _, p := range c.Peers {
-		if p.New || p.Endpoint.IsValid() {
-			keys[p.PublicKey] = p.New
-		}
-	}
-	if c.PrivateKey != nil {
-		for _, p := range config.Peers {
-			keys[p.PublicKey] = true
-		}
-	}
-	return keys
 }
 
 // change makes the changes in an order that leaves no prefix without a peer;
@@ -174,12 +138,4 @@ func (e *engine) set(text string) error {
 		return unix.Errno(-coded.ErrorCode())
 	}
 	return err
-}
-
-func cloned(c tunnel.Config) tunnel.Config {
-	c.Peers = slices.Clone(c.Peers)
-	for i, p := range c.Peers {
-		c.Peers[i].AllowedIPs = slices.Clone(p.AllowedIPs)
-	}
-	return c
 }

@@ -2,7 +2,6 @@ package userspace
 
 import (
 	"bytes"
-	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -102,9 +101,8 @@ func setPeer(p *tunnel.Peer, s *tunnel.PeerStats, key, value string) error {
 	switch key {
 	case "preshared_key":
 		var k [wgkey.Size]byte
-		if k, err = parseHex(value); err == nil && k != [wgkey.Size]byte{} {
-			p.PresharedKey, err = wgkey.ParsePresharedKey(base64.StdEncoding.EncodeToString(k[:]))
-		}
+		k, err = parseHex(value)
+		p.PresharedKey = wgkey.NewPresharedKey(k)
 	case "endpoint":
 		var a netip.AddrPort
 		a, err = netip.ParseAddrPort(value)

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/wgsteer/wgsteer/tunnel"
-	"github.com/wgsteer/wgsteer/tunnel/tundev"
 	"github.com/wgsteer/wgsteer/wgkey"
 )
 
@@ -63,7 +62,7 @@ var _ tunnel.Tunnel = (*Tunnel)(nil)
 
 // New checks the options; nothing is opened before Run.
 func New(o Options) (*Tunnel, error) {
-	if err := tundev.CheckName(o.Interface); err != nil {
+	if err := tunnel.CheckName(o.Interface); err != nil {
 		return nil, err
 	}
 	if !o.Standalone && (o.TUN != nil || o.UAPI != nil) {

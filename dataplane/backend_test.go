@@ -1,0 +1,88 @@
+package dataplane
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"github.com/wgsteer/wgsteer/keymgr"
+	"github.com/wgsteer/wgsteer/keymgr/file"
+	"github.com/wgsteer/wgsteer/tunnel"
+	"github.com/wgsteer/wgsteer/tunnel/kernel"
+)
+
+func TestChoose(t *testing.T) {
+	none := &kernel.Unavailable{Reason: "this kernel has no WireGuard", Mend: "modprobe wireguard", Err: unix.EOPNOTSUPP}
+	odd := fmt.Errorf("one\n%w", errors.New("two"))
+	for _, tc := range []struct {
+		configured Backend
+		probed     error
+		chosen     Backend
+		reason     string
+		err        string
+	}{
+		{Userspace, nil, Userspace, "configured", ""},
+		{Kernel, nil, Kernel, "configured", ""},
+		{Kernel, none, "", "", "backend: kernel: make a kernel WireGuard link: this kernel has no WireGuard (operation not supported); modprobe wireguard"},
+		{Auto, nil, Kernel, "auto: the kernel has WireGuard", ""},
+		{Auto, none, Userspace, "auto: this kernel has no WireGuard (operation not supported)", ""},
+		{Auto, odd, Userspace, "auto: one; two", ""},
+	} {
+		chosen, reason, err := choose(tc.configured, tc.probed)
+		if chosen != tc.chosen || reason != tc.reason || (err == nil) != (tc.err == "") || err != nil && err.Error() != tc.err {
+			t.Errorf("%s, %v: %q, %q, %v", tc.configured, tc.probed, chosen, reason, err)
+		}
+	}
+}
+
+// TestChooseBackend: what is not configured is not looked for, and a choice agrees
+// with what can be made.
+func TestChooseBackend(t *testing.T) {
+	if chosen, _, err := ChooseBackend(Userspace); chosen != Userspace || err != nil {
+		t.Errorf("userspace: %s, %v", chosen, err)
+	}
+	want := Kernel
+	if kernel.Probe() != nil {
+		want = Userspace
+	}
+	if chosen, reason, err := ChooseBackend(Auto); chosen != want || !strings.HasPrefix(reason, "auto: ") || err != nil {
+		t.Errorf("auto: %s, %q, %v; want %s", chosen, reason, err, want)
+	}
+	if _, _, err := ChooseBackend(Kernel); (err == nil) != (want == Kernel) {
+		t.Errorf("kernel: %v", err)
+	}
+}
+
+// TestTunnelNote: what the tunnel notes is a warning, and no failure.
+func TestTunnelNote(t *testing.T) {
+	d, err := New(Config{Node: "node-a", ClusterCIDRs: pfx("10.244.0.0/16"), Source: file.New(file.Options{})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := *d.view.Load()
+	v.state, v.tunnel = Ready, noted{}
+	d.view.Store(&v)
+	s := d.Status()
+	want := []keymgr.Problem{{Node: "node-a", Record: DefaultInterface, Message: "it may fail", Warning: true}}
+	if diff := cmp.Diff(want, s.Problems); diff != "" || s.State != Ready {
+		t.Errorf("%s; problems (-want +got):\n%s", s.State, diff)
+	}
+}
+
+type noted struct{ tunnel.Tunnel }
+
+func (noted) Stats() (tunnel.Stats, error) { return tunnel.Stats{Note: "it may fail"}, nil }
+
+// TestBackendIsTold: a node's record says what runs its tunnel.
+func TestBackendIsTold(t *testing.T) {
+	for _, b := range []Backend{"", Userspace, Kernel} {
+		p := makePlan(config(), key(t, "a"), facts{backend: b}, nil)
+		if p.self.Backend != string(b) {
+			t.Errorf("%q is told as %q", b, p.self.Backend)
+		}
+	}
+}

@@ -1,0 +1,99 @@
+package kernel
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"github.com/wgsteer/wgsteer/tunnel"
+	"github.com/wgsteer/wgsteer/wgkey"
+)
+
+var (
+	smallest = wgkey.PublicKey{}                                  // less than any own key
+	largest  = wgkey.PublicKey{255, 255, 255, 255, 255, 255, 255} // more than any
+)
+
+func TestGreetsDue(t *testing.T) {
+	const ms = time.Millisecond
+	start := time.Unix(1700000000, 0)
+	there := netip.MustParseAddrPort("192.0.2.1:1")
+	for name, tc := range map[string]struct {
+		peer    tunnel.PeerStats
+		after   time.Duration
+		due     bool
+		rest    time.Duration
+		pending bool
+	}{
+		"first mover":                {tunnel.PeerStats{PublicKey: largest, Endpoint: there}, 0, true, 0, false},
+		"second mover waits":         {tunnel.PeerStats{PublicKey: smallest, Endpoint: there}, 50 * ms, false, 150 * ms, true},
+		"second mover, nothing came": {tunnel.PeerStats{PublicKey: smallest, Endpoint: there}, 200 * ms, true, 0, false},
+		"second mover, answered":     {tunnel.PeerStats{PublicKey: smallest, Endpoint: there, LastHandshake: start}, 200 * ms, false, 0, false},
+		"had a session before":       {tunnel.PeerStats{PublicKey: largest, Endpoint: there, LastHandshake: start.Add(-time.Second)}, 0, true, 0, false},
+		"no endpoint":                {tunnel.PeerStats{PublicKey: largest}, 0, false, 0, false},
+		"gone":                       {tunnel.PeerStats{PublicKey: pub(7), Endpoint: there}, 0, false, 0, false},
+	} {
+		g := newGreeter(func() time.Time { return start.Add(tc.after) })
+		asked := tc.peer.PublicKey
+		if name == "gone" {
+			asked = largest
+		}
+		g.add(map[wgkey.PublicKey]time.Time{asked: start})
+		due, rest := g.due(state{config: tunnel.Config{PrivateKey: private(t, 5)}, peers: []tunnel.PeerStats{tc.peer}})
+		if (len(due) == 1) != tc.due || rest != tc.rest || g.pending() != tc.pending {
+			t.Errorf("%s: due %v, rest %v, pending %v", name, due, rest, g.pending())
+		}
+	}
+}
+
+// TestGreetings: the interval goes from none to some, and ends as it was.
+func TestGreetings(t *testing.T) {
+	s := state{config: tunnel.Config{Peers: []tunnel.Peer{{PublicKey: pub(1)}, {PublicKey: pub(2), PersistentKeepalive: 25 * time.Second}}}}
+	step := func(n byte, d time.Duration) wgtypes.PeerConfig {
+		return wgtypes.PeerConfig{PublicKey: wgtypes.Key{n}, UpdateOnly: true, PersistentKeepaliveInterval: &d}
+	}
+	want := []wgtypes.Config{{Peers: []wgtypes.PeerConfig{step(1, time.Second), step(1, 0), step(2, 0), step(2, 25*time.Second)}}}
+	if d := cmp.Diff(want, greetings(s, []wgkey.PublicKey{pub(1), pub(2)})); d != "" {
+		t.Errorf("messages (-want +got):\n%s", d)
+	}
+	var many []wgkey.PublicKey
+	for i := range 100 {
+		many = append(many, pub(byte(i)))
+	}
+	entries := 0
+	for _, m := range greetings(s, many) {
+		entries += len(m.Peers)
+		if len(m.Peers) > peersAtOnce || len(m.Peers)%2 != 0 {
+			t.Errorf("a message of %d entries", len(m.Peers))
+		}
+	}
+	if entries != 200 {
+		t.Errorf("%d entries for 100 peers, want 200", entries)
+	}
+}
+
+// TestLeftWhereHeard: only a peer with a session stays where it was heard.
+func TestLeftWhereHeard(t *testing.T) {
+	now := time.Unix(1700000000, 0)
+	roamed, configured := netip.MustParseAddrPort("198.51.100.9:9"), netip.MustParseAddrPort("192.0.2.1:51871")
+	for name, tc := range map[string]struct {
+		handshake time.Time
+		moved     bool
+	}{
+		"session":           {now.Add(-179 * time.Second), false},
+		"session of before": {now.Add(-181 * time.Second), true},
+		"none":              {time.Time{}, true},
+	} {
+		s := state{
+			config: tunnel.Config{Peers: []tunnel.Peer{{PublicKey: pub(1), Endpoint: roamed}}},
+			peers:  []tunnel.PeerStats{{PublicKey: pub(1), LastHandshake: tc.handshake}},
+		}
+		want := tunnel.Config{Peers: []tunnel.Peer{{PublicKey: pub(1), Endpoint: configured}}}
+		if moved := !tunnel.Diff(leftWhereHeard(s, want, now), want).Empty(); moved != tc.moved {
+			t.Errorf("%s: moved %v", name, moved)
+		}
+	}
+}
