@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"syscall"
 	"testing"
 
@@ -45,6 +46,8 @@ type hostile struct {
 	hook     string // that drops it; "" where nothing does but podDevices
 }
 
+const another = "the pod by another device"
+
 func hostileRoutes(b *netlab.Node, i int, gateway netip.Addr) []hostile {
 	pod, via := b.Pods[0].IPs[i].String(), gateway.String()
 	ip := map[bool]string{true: "-4", false: "-6"}[gateway.Is4()]
@@ -54,15 +57,18 @@ func hostileRoutes(b *netlab.Node, i int, gateway netip.Addr) []hostile {
 	all := func(by ...string) [][]string {
 		return append(fromTunnel[:1:1], append([]string{ip, "route", "add", "default", "table", "100"}, by...))
 	}
-	elsewhere := []string{"via", via, "dev", "eth1", "onlink"}
+	elsewhere := []string{"via", beyond[i], "dev", "eth1", "onlink"}
 	return []hostile{
 		{"the pod by the uplink", [][]string{{ip, "route", "add", pod, "via", via, "dev", "eth0"}}, one, "egress"},
 		{"the pod by the tunnel device", [][]string{{ip, "route", "add", pod, "dev", b.Interface}}, one, "tunnel_egress"},
-		{"the pod by another device", [][]string{append([]string{ip, "route", "add", pod}, elsewhere...)}, one, ""},
+		{another, [][]string{append([]string{ip, "route", "add", pod}, elsewhere...)}, one, ""},
 		{"all from the tunnel by the uplink", all("via", via, "dev", "eth0"), back, "egress"},
 		{"all from the tunnel back into it", all("dev", b.Interface), back, "tunnel_egress"},
 	}
 }
+
+// beyond is the neighbour behind a device of plugInto, IPv4 and IPv6.
+var beyond = []string{"198.18.0.9", "fe80::99"}
 
 // plugInto gives a node a device to the underlay that nothing makes an uplink, with a
 // neighbour behind it.
@@ -72,12 +78,8 @@ func (c *cluster) plugInto(n *netlab.Node) {
 		c.t.Fatal(err)
 	}
 	c.ip(n, "link", "set", "eth1", "up")
-	gateway, err := c.Find("gateway")
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	for _, ip := range gateway.IPs {
-		c.ip(n, "neighbour", "replace", ip.String(), "lladdr", "02:00:00:00:00:99", "dev", "eth1", "nud", "permanent")
+	for _, ip := range beyond {
+		c.ip(n, "neighbour", "replace", ip, "lladdr", "02:00:00:00:00:99", "dev", "eth1", "nud", "permanent")
 	}
 }
 
@@ -130,7 +132,8 @@ func TestPodDevicesReloaded(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i, pod := range b.Pods[0].IPs {
-			h := hostileRoutes(b, i, gateway.IPs[i])[2] // by another device
+			routes := hostileRoutes(b, i, gateway.IPs[i])
+			h := routes[slices.IndexFunc(routes, func(h hostile) bool { return h.name == another })]
 			c.ip(b, h.do[0]...)
 			c.until(fmt.Sprintf("with podDevices %v: %s", step.names, step.want), func() bool {
 				e := c.explain("node-b", c.node("node-a").Pods[0].IPs[i], pod)
