@@ -74,6 +74,10 @@ type Config struct {
 	Backend Backend
 	// Devices to steer by name; default: found by themselves and followed.
 	Devices []string
+	// PodDevices are the devices behind which this node's pods are, by name or by the
+	// start of names and a *: "cni0", "veth*". What is decrypted for a pod leaves by no
+	// other: strict drops it, permissive counts it. Default: by any that is not steered.
+	PodDevices []string
 	// EncapsulationPorts are the UDP ports on which pod packets inside of VXLAN and
 	// Geneve are looked for; default: the usual ones.
 	EncapsulationPorts steering.EncapsulationPorts

@@ -42,6 +42,7 @@ func makePlan(c Config, key wgkey.PrivateKey, f facts, nodes []keymgr.Node) plan
 		ClusterCIDRs:  c.ClusterCIDRs,
 		NodeCIDRs:     c.NodeCIDRs,
 		Devices:       c.Devices,
+		PodDevices:    c.PodDevices,
 
 		EncapsulationPorts: c.EncapsulationPorts,
 	}

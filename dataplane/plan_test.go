@@ -53,6 +53,7 @@ func config() Config {
 		PodCIDRs:     pfx("10.244.1.0/24"),
 		NodeIPs:      ips("192.0.2.1", "2001:db8::1"),
 		NodeCIDRs:    pfx("192.0.2.0/24"), // 2001:db8::2 of node-b is outside
+		PodDevices:   []string{"veth*"},
 	}.withDefaults("")
 }
 
@@ -95,6 +96,7 @@ func TestPlan(t *testing.T) {
 		Peers:         []steering.Peer{{Name: "node-b", PodCIDRs: b.PodCIDRs, NodeIPs: b.NodeIPs, Endpoint: b.Endpoint.Addr()}},
 		ClusterCIDRs:  pfx("10.244.0.0/16"),
 		NodeCIDRs:     pfx("192.0.2.0/24"),
+		PodDevices:    []string{"veth*"},
 	}
 	if d := cmp.Diff(wantSteering, p.steering, compare); d != "" {
 		t.Errorf("steering (-want +got):\n%s", d)

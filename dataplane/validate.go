@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/wgsteer/wgsteer/keymgr"
+	"github.com/wgsteer/wgsteer/steering"
 )
 
 // maxKeepalive is what the UAPI protocol can say: 16 bits of seconds.
@@ -92,6 +93,16 @@ func (c Config) validateNames() error {
 		} else if d == c.Interface {
 			errs = append(errs, badField("devices", d, "this is the tunnel device; name the uplinks"))
 		}
+	}
+	for _, d := range c.PodDevices {
+		if err := steering.CheckPodDevice(d); err != nil {
+			errs = append(errs, badField("podDevices", d, "%v", err))
+		} else if d == c.Interface {
+			errs = append(errs, badField("podDevices", d, "this is the tunnel device; name those that pods are behind"))
+		}
+	}
+	if n := len(c.PodDevices); n > steering.MaxPodDevices {
+		errs = append(errs, badField("podDevices", fmt.Sprint(n, " names"), "at most %d; a * at the end stands for many", steering.MaxPodDevices))
 	}
 	for _, f := range []struct{ field, dir string }{{"stateDir", c.StateDir}, {"bpffs", c.BPFFS}} {
 		if !filepath.IsAbs(f.dir) {

@@ -3,6 +3,7 @@ package dataplane_test
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -73,6 +74,11 @@ func TestNewRefuses(t *testing.T) {
 		"slash in interface":       {func(c *dataplane.Config) { c.Interface = "wg/0" }, "interface: wg/0"},
 		"dot in interface":         {func(c *dataplane.Config) { c.Interface = "wg.0" }, "interface: wg.0: its pins' directory"},
 		"tunnel among devices":     {func(c *dataplane.Config) { c.Devices = []string{"wgsteer0"} }, "devices: wgsteer0: this is the tunnel device"},
+		"pods behind all":          {func(c *dataplane.Config) { c.PodDevices = []string{"*"} }, "podDevices: *: every device fits; leave it out, for that is the default"},
+		"pods behind none":         {func(c *dataplane.Config) { c.PodDevices = []string{""} }, `podDevices: "": the name of a network device has 1 to 15 bytes`},
+		"a * within":               {func(c *dataplane.Config) { c.PodDevices = []string{"*0"} }, "podDevices: *0: a * stands at the end, and once"},
+		"pods behind the tunnel":   {func(c *dataplane.Config) { c.PodDevices = []string{"wgsteer0"} }, "podDevices: wgsteer0: this is the tunnel device"},
+		"many of pods' devices":    {func(c *dataplane.Config) { c.PodDevices = slices.Repeat([]string{"cni0"}, 33) }, "podDevices: 33 names: at most 32"},
 		"encapsulation ports":      {func(c *dataplane.Config) { c.EncapsulationPorts.Geneve = []uint16{4789} }, "encapsulationPorts: [] [4789]: encapsulation port 4789: either VXLAN or Geneve, not both"},
 		"bad node":                 {func(c *dataplane.Config) { c.Node = "../etc" }, "node: ../etc"},
 		"hidden node":              {func(c *dataplane.Config) { c.Node = ".a" }, "node: .a"},

@@ -17,7 +17,7 @@ type attacher struct {
 	mechanism string
 	held      map[slot]link.Link // open links
 	filters   map[slot]bool      // filters of ours that there are
-	moved     map[slot]bool      // filters that we took away, to put them elsewhere in the chain
+	moved     map[slot]bool      // filters that we put elsewhere in the chain
 	overtook  map[hook][]string  // others' programs that ours were put ahead of, see lead
 }
 

@@ -11,7 +11,6 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/wgsteer/wgsteer/bpf"
@@ -155,21 +154,8 @@ func foreignAhead(o Options, h hook) ([]string, error) {
 	if slices.Contains(programs, "") {
 		return beforeLastOfOurs(programs), nil
 	}
-	filters, err := deviceFilters(h.device, h.parent())
-	if err != nil {
-		return nil, err
-	}
-	for _, f := range filters {
-		name := fmt.Sprintf("%s filter with priority %d", f.Type(), f.Attrs().Priority)
-		if b, ok := f.(*netlink.BpfFilter); ok {
-			name = b.Name
-			if strings.HasPrefix(b.Name, filterOwner(o.Name)) {
-				name = ""
-			}
-		}
-		programs = append(programs, name)
-	}
-	return beforeLastOfOurs(programs), nil
+	filters, err := filterChain(h, filterOwner(o.Name))
+	return beforeLastOfOurs(append(programs, filters...)), err
 }
 
 // tcxChain are the programs of a hook's tcx by name, "" for those of the links in own.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -12,52 +13,81 @@ import (
 
 // filterPriority puts our filters before those of greater priority numbers; a
 // newer filter of the same priority and kind comes before an older one
-// (cls_bpf_change in net/sched/cls_bpf.c), so steer is added after the guard.
+// (cls_bpf_change in net/sched/cls_bpf.c), so steer is added after the guard. There is
+// no lesser number, and no other kind nor protocol beside ours of the same.
 const filterPriority = 1
 
 // filterOwner begins the names of one tunnel device's filters.
 func filterOwner(name string) string { return "wgsteer/" + name + "/" }
 
-// filterHandle tells the filters of several tunnel devices, and roles, apart.
-func filterHandle(owner string, r role) uint32 {
+// freeHandle is one for a filter beside those present: of another tunnel device's, of
+// another role, and of an older one in the same slot. What is ours is known by name.
+func freeHandle(present []netlink.Filter, owner string, r role) uint32 {
 	h := fnv.New32a()
 	h.Write([]byte(owner + string(r)))
-	return h.Sum32()&0x7fffffff | 1
+	handle := h.Sum32()&0x7fffffff | 1
+	for slices.ContainsFunc(present, func(f netlink.Filter) bool { return f.Attrs().Handle == handle }) {
+		handle += 2
+	}
+	return handle
 }
 
-// attachClsact makes sure of a filter with program on the device's clsact qdisc.
+// attachClsact makes sure of one filter with program on the device's clsact qdisc.
 // One that is there is replaced atomically. A guard that is new is ahead of steer,
-// and would drop what that one is to redirect: steer has to be put there anew.
+// and would drop what that one is to redirect: steer is put there anew.
 func (a *attacher) attachClsact(at attachment, program program) (changed int, err error) {
 	present, err := deviceFilters(at.device, at.parent())
 	if err != nil {
 		return 0, err
 	}
-	isNew := true
-	for _, f := range present {
-		own, ok := f.(*netlink.BpfFilter)
-		if !ok || own.Name != a.owner+at.program {
-			continue
-		}
-		isNew = false
-		if own.Id == int(program.id) {
-			a.filters[at.slot] = true
-			return 0, nil
-		}
+	stale, behind := a.inSlot(present, at.slot)
+	a.moved[at.slot] = behind
+	switch {
+	case len(stale) == 0 || behind:
+		changed, err = a.putFilter(at, program, freeHandle(present, a.owner, at.role))
+	case stale[0].Name != a.owner+at.program || stale[0].Id != int(program.id):
+		changed, err = a.putFilter(at, program, stale[0].Handle)
+		stale = stale[1:]
+	default:
+		a.filters[at.slot] = true
+		stale = stale[1:]
 	}
-	changed, err = a.addFilter(at, program)
-	if err == nil && isNew && at.role == roleGuard {
-		behind := slot{at.hook, roleSteer}
-		var gone int
-		gone, err = a.detachClsact(behind)
-		a.moved[behind] = gone > 0
-		changed += gone
+	if err != nil {
+		return changed, err
 	}
-	return changed, err
+	removed, err := removeFilters(stale)
+	return changed + removed, err
 }
 
-// addFilter adds a filter, and the qdisc where there is none, or replaces the filter.
-func (a *attacher) addFilter(at attachment, program program) (changed int, err error) {
+// inSlot are our filters in a slot, the first one first: several where a process died while
+// it moved them. It says whether the first is steer, and behind a guard of ours.
+func (a *attacher) inSlot(present []netlink.Filter, s slot) (own []*netlink.BpfFilter, behind bool) {
+	guarded := false
+	for _, f := range a.ofOurs(present) {
+		switch r := filterSlot(f, a.owner).role; {
+		case r == s.role:
+			behind = behind || len(own) == 0 && guarded && r == roleSteer
+			own = append(own, f)
+		case r == roleGuard:
+			guarded = true
+		}
+	}
+	return own, behind
+}
+
+// ofOurs are those filters that are ours.
+func (a *attacher) ofOurs(filters []netlink.Filter) (own []*netlink.BpfFilter) {
+	for _, f := range filters {
+		if b, ok := f.(*netlink.BpfFilter); ok && strings.HasPrefix(b.Name, a.owner) {
+			own = append(own, b)
+		}
+	}
+	return own
+}
+
+// putFilter adds a filter, and the qdisc where there is none, or replaces the filter that
+// has the handle.
+func (a *attacher) putFilter(at attachment, program program, handle uint32) (changed int, err error) {
 	qdisc := clsact(at.device)
 	if err := netlink.QdiscAdd(qdisc); err == nil {
 		changed++
@@ -70,7 +100,7 @@ func (a *attacher) addFilter(at attachment, program program) (changed int, err e
 		FilterAttrs: netlink.FilterAttrs{
 			LinkIndex: at.device,
 			Parent:    at.parent(),
-			Handle:    filterHandle(a.owner, at.role),
+			Handle:    handle,
 			Priority:  filterPriority,
 			Protocol:  unix.ETH_P_ALL,
 		},
@@ -83,6 +113,16 @@ func (a *attacher) addFilter(at attachment, program program) (changed int, err e
 	}
 	a.filters[at.slot] = true
 	return changed + 1, nil
+}
+
+func removeFilters(filters []*netlink.BpfFilter) (removed int, err error) {
+	for _, f := range filters {
+		if err := netlink.FilterDel(f); err != nil {
+			return removed, fmt.Errorf("remove the filter %s of device %d: %w", f.Name, f.LinkIndex, err)
+		}
+		removed++
+	}
+	return removed, nil
 }
 
 // requireClsact is an error where another qdisc is in clsact's place: the kernel
@@ -110,15 +150,9 @@ func (a *attacher) detachClsact(s slot) (changed int, err error) {
 	if err != nil && !errors.Is(err, unix.ENODEV) {
 		return 0, err
 	}
-	for _, f := range present {
-		own, ok := f.(*netlink.BpfFilter)
-		if !ok || !strings.HasPrefix(own.Name, a.owner) || filterSlot(own, a.owner) != s {
-			continue
-		}
-		if err := netlink.FilterDel(own); err != nil {
-			return changed, fmt.Errorf("remove the filter %s of device %d: %w", own.Name, s.device, err)
-		}
-		changed++
+	own, _ := a.inSlot(present, s)
+	if changed, err = removeFilters(own); err != nil {
+		return changed, err
 	}
 	delete(a.filters, s)
 	removed, err := removeIdleClsact(s.device)

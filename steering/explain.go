@@ -151,6 +151,7 @@ func (s scene) in(e *Explanation, from, to bpf.Class) {
 	if covered && e.Peer != "" && s.redirects() {
 		e.Plaintext, e.Device, e.MTU = false, s.tunnel.name, s.tunnel.mtu
 		e.step(bpf.HookTunnelIngress, s.tunnel.name, from, to, s)
+		s.behind(e, to)
 		e.Why = "out of the tunnel: " + e.Why
 		e.Notes = append(e.Notes, fmt.Sprintf("%s encrypts it; the step at ingress is for one that comes in plaintext", e.Peer))
 	}

@@ -33,6 +33,9 @@ func Explain(options Options, source, destination netip.Addr) (Explanation, erro
 		return Explanation{}, fmt.Errorf("%v and %v are not of one family", source, destination)
 	}
 	s, err := o.readPins()
+	if errors.Is(err, ErrNotPinned) {
+		err = o.outlived(err)
+	}
 	if err != nil {
 		return Explanation{}, err
 	}
@@ -98,6 +101,15 @@ func (o Options) unpinned() error {
 		return fmt.Errorf("%w under %s: no data plane has run for %s; `wgsteer run` starts one", ErrNotPinned, o.pins(), o.Name)
 	}
 	return fmt.Errorf("%w under %s: somebody removed the %s; a start of wgsteer puts it back", errPinGone, o.pins(), strings.Join(gone, ", the "))
+}
+
+// outlived is err, or another where the pins alone are gone, and the rest still stands.
+func (o Options) outlived(err error) error {
+	left, failed := o.remnants()
+	if failed != nil || len(left) == 0 {
+		return errors.Join(err, failed)
+	}
+	return fmt.Errorf("%w under %s any more, but %d other things of %s are there (%s, ...): somebody removed the pins; a start of wgsteer puts them back, and `wgsteer check` names what is left", ErrNotPinned, o.pins(), len(left), o.Name, left[0].name)
 }
 
 // missingPins names the maps' pins that are not there, and says whether that is all.

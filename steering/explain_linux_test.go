@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/vishvananda/netlink"
@@ -134,11 +135,28 @@ func there(e steering.Explanation, layer string) bool {
 	return slices.ContainsFunc(e.Layers, func(l steering.Layer) bool { return l.Name == layer && l.There })
 }
 
+// TestExplainWithoutPins: what outlived the pins is not denied.
+func TestExplainWithoutPins(t *testing.T) {
+	byMechanism(t, func(t *testing.T, n node, o steering.Options) {
+		s := start(t, o)
+		apply(t, s, guard())
+		stop(t, s)
+		if err := os.RemoveAll(filepath.Join(o.BPFFS, o.Name)); err != nil {
+			t.Fatal(err)
+		}
+		_, err := steering.Explain(o, podAddr, peerPod)
+		if !errors.Is(err, steering.ErrNotPinned) {
+			t.Fatalf("explain says %v", err)
+		}
+		wantText(t, err.Error(), "nftables table inet wgsteer-wgt0")
+	})
+}
+
 func TestExplainRefuses(t *testing.T) {
 	privtest.Root(t)
 	o := steering.Options{BPFFS: privtest.BPFFS(t), Name: "wgt0"}
 	_, err := steering.Explain(o, podAddr, peerPod)
-	if !errors.Is(err, steering.ErrNotPinned) {
+	if !errors.Is(err, steering.ErrNotPinned) || !strings.Contains(err.Error(), "no data plane has run") {
 		t.Errorf("without a data plane: %v", err)
 	}
 	if _, err := steering.Explain(o, podAddr, peerPod6); err == nil || errors.Is(err, unix.EINVAL) {

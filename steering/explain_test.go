@@ -37,7 +37,12 @@ func TestExplain(t *testing.T) {
 	guarding := func(s *scene) { s.tunnel, s.index = device{}, 0 }
 	other := func(s *scene) { s.tunnel.index = 10 }
 	bare := func(s *scene) { s.ingress = nil }
-	fenced := func(s *scene) { s.table = tableSeen{"table inet t", s.strict, map[int]bool{eth0.index: true}} }
+	fenced := func(s *scene) {
+		s.table = tableSeen{name: "table inet t", strict: s.strict, spared: map[int]bool{eth0.index: true}}
+	}
+	among := func(patterns ...string) func(*scene) {
+		return func(s *scene) { fenced(s); s.table.pods = podDevicesOf("wgs0", patterns) }
+	}
 	only := func(roles ...role) func(*scene) {
 		return func(s *scene) {
 			on := programs{}
@@ -93,6 +98,9 @@ func TestExplain(t *testing.T) {
 		{"the same, no program", unknownPod, pod, []func(*scene){by(cni0), bare}, "in: : pass unguarded cni0/1420  plaintext"},
 		{"the same, with the table", unknownPod, pod, []func(*scene){by(cni0), bare, fenced}, "in: : drop plaintext_in cni0/1420 "},
 		{"from a peer's node", peerNode, pod, []func(*scene){by(cni0)}, "in: ingress@eth0 drop plaintext_in, tunnel_ingress@wgs0 pass to_local: pass to_local wgs0/1420 node-b"},
+		{"the same, by a device of pods", peerNode, pod, []func(*scene){by(cni0), among("veth*", "cni0")}, "in: ingress@eth0 drop plaintext_in, tunnel_ingress@wgs0 pass to_local: pass to_local wgs0/1420 node-b"},
+		{"the same, by another device", peerNode, pod, []func(*scene){by(eth1), among("veth*", "cni0")}, "in: ingress@eth0 drop plaintext_in, tunnel_ingress@wgs0 pass to_local: drop misrouted wgs0/1420 node-b"},
+		{"the same, permissive", peerNode, pod, []func(*scene){by(eth1), permissive, among("cni*")}, "in: ingress@eth0 pass plaintext_in, tunnel_ingress@wgs0 pass to_local: pass to_local wgs0/1420 node-b plaintext"},
 		{"from a peer's node to this one", peerNode, node, []func(*scene){toHere}, "in: ingress@eth0 pass not_pod_traffic: pass not_pod_traffic lo/0 node-b"},
 		{"from an unknown node", unknownNode, pod, []func(*scene){by(cni0)}, "in: ingress@eth0 drop unknown_node: drop unknown_node cni0/1420 "},
 		{"the same, permissive", unknownNode, pod, []func(*scene){by(cni0), permissive}, "in: ingress@eth0 pass unknown_node: pass unknown_node cni0/1420  plaintext"},
@@ -156,7 +164,7 @@ func brief(e Explanation) string {
 func TestExplainLayers(t *testing.T) {
 	eth0 := device{index: 2, name: "eth0", mtu: 1500}
 	s := scene{contents: explained.table(nil), strict: true, route: Route{Type: "unicast", Device: "eth0"}, out: eth0,
-		table:  tableSeen{"table inet t", true, map[int]bool{eth0.index: true}},
+		table:  tableSeen{name: "table inet t", strict: true, spared: map[int]bool{eth0.index: true}},
 		egress: map[string]programs{"eth0": {roleSteer: "tcx", roleBackstop: "clsact"}},
 		ours:   []ownedRoute{{cidrs("10.244.2.0/24")[0], false}, {cidrs("10.244.0.0/16")[0], true}, {cidrs("10.244.8.0/24")[0], false}}}
 	for to, want := range map[string][]Layer{
@@ -199,9 +207,9 @@ func TestExplainTable(t *testing.T) {
 	}{
 		{"none", tableSeen{}, eth1, "unicast", Layer{"nftables", false, "no nftables table of ours, with our rules"}},
 		{"permissive", tableSeen{name: "table inet t"}, eth1, "unicast", Layer{"nftables", false, "table inet t only counts: the policy is permissive"}},
-		{"a device with the programs", tableSeen{"table inet t", true, map[int]bool{2: true}}, eth0, "unicast", Layer{"nftables", false, "table inet t is for devices without programs"}},
-		{"one without", tableSeen{"table inet t", true, map[int]bool{2: true}}, eth1, "unicast", Layer{"nftables", true, "table inet t, on eth1"}},
-		{"no route", tableSeen{"table inet t", true, nil}, device{}, "unreachable", Layer{"nftables", true, "table inet t, on devices without programs"}},
+		{"a device with the programs", tableSeen{name: "table inet t", strict: true, spared: map[int]bool{2: true}}, eth0, "unicast", Layer{"nftables", false, "table inet t is for devices without programs"}},
+		{"one without", tableSeen{name: "table inet t", strict: true, spared: map[int]bool{2: true}}, eth1, "unicast", Layer{"nftables", true, "table inet t, on eth1"}},
+		{"no route", tableSeen{name: "table inet t", strict: true, spared: nil}, device{}, "unreachable", Layer{"nftables", true, "table inet t, on devices without programs"}},
 	} {
 		s := scene{table: test.table, out: test.out, route: Route{Type: test.route}}
 		if got := s.tableLayer(); got != test.want {

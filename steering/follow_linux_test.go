@@ -267,12 +267,32 @@ func attachForeign(t *testing.T, device int, chain asm.Instructions, by string) 
 	if err := netlink.QdiscAdd(&netlink.GenericQdisc{QdiscAttrs: attrs, QdiscType: "clsact"}); err != nil {
 		t.Fatal(err)
 	}
+	addForeignFilter(t, device, netlink.HANDLE_MIN_EGRESS, program)
+}
+
+// addForeignFilter puts somebody else's filter ahead of all others on the clsact qdisc.
+func addForeignFilter(t *testing.T, device int, parent uint32, program *ebpf.Program) (remove func()) {
+	t.Helper()
 	filter := &netlink.BpfFilter{
-		FilterAttrs: netlink.FilterAttrs{LinkIndex: device, Parent: netlink.HANDLE_MIN_EGRESS, Priority: 1, Protocol: unix.ETH_P_ALL},
+		FilterAttrs: netlink.FilterAttrs{LinkIndex: device, Parent: parent, Priority: 1, Protocol: unix.ETH_P_ALL},
 		Fd:          program.FD(), Name: "foreigner", DirectAction: true,
 	}
 	if err := netlink.FilterAdd(filter); err != nil {
 		t.Fatal(err)
+	}
+	return func() {
+		t.Helper()
+		filters, err := netlink.FilterList(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: device}}, parent)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range filters {
+			if b, ok := f.(*netlink.BpfFilter); ok && b.Name == filter.Name {
+				if err := netlink.FilterDel(b); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
 	}
 }
 

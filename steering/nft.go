@@ -10,15 +10,19 @@ import (
 )
 
 // nftLayout counts the changes of the table's chains, sets and rules. It is in
-// the comment of each chain's first rule, for people who compare two nodes; a
+// the comment of each chain's rule of steered devices, for people who compare two nodes; a
 // table that differs in anything is replaced, of whatever layout it is.
-const nftLayout = 2
+const nftLayout = 3
 
 // The names of the chains, which are also the hooks that Status shows.
 const (
 	nftEgress  = "unsteered_egress"
 	nftIngress = "unsteered_ingress"
 )
+
+// nftMisrouted is what the counters of decrypted packets that leave by no pod's device
+// are called, with the verdict behind it.
+const nftMisrouted = nftEgress + "_misrouted"
 
 // The sets; those of addresses are there for each family, as <name>4 and <name>6.
 const (
@@ -38,6 +42,8 @@ type nftTable struct {
 	devices map[int]bool
 	// ranges are what is in the sets of addresses, by the set's name.
 	ranges map[string][]addrRange
+	// pods are the devices by which what is decrypted reaches pods.
+	pods podDevices
 }
 
 // nftRule is a rule: for a packet that meets all of match.
@@ -49,10 +55,11 @@ type nftRule struct {
 	comment string
 }
 
-// nftMatch asks whether a property of a packet is in a set.
+// nftMatch asks whether a property of a packet is in a set, or the name of its
+// device like another.
 type nftMatch struct {
 	field nftField
-	set   string
+	what  string // the set's name; of nftCameBy a device's, of nftNotBy a pattern
 }
 
 type nftField int
@@ -61,6 +68,8 @@ const (
 	nftDevice nftField = iota // of the chain's direction
 	nftSource
 	nftDestination
+	nftCameBy // the device it came by has the name
+	nftNotBy  // that it leaves by has a name that does not fit
 )
 
 type nftVerdict int
@@ -86,14 +95,14 @@ func nftName(device string) string {
 	return name.String()
 }
 
-// nft derives the table from the classes of prefixes and the devices that have
-// the programs.
-func nft(prefixes map[bpf.SteerPrefixKey]bpf.SteerPrefix, devices map[int]bool, strict bool) nftTable {
+// nft derives the table from the classes of prefixes, the devices that have the
+// programs and those that pods are behind.
+func nft(prefixes map[bpf.SteerPrefixKey]bpf.SteerPrefix, devices map[int]bool, pods podDevices, strict bool) nftTable {
 	classes := make(map[netip.Prefix]bpf.Class, len(prefixes))
 	for key, value := range prefixes {
 		classes[key.Prefix()] = bpf.Class(value.Class)
 	}
-	t := nftTable{strict: strict, devices: devices, ranges: map[string][]addrRange{}}
+	t := nftTable{strict: strict, devices: devices, ranges: map[string][]addrRange{}, pods: pods}
 	put := func(set string, ranges []addrRange) {
 		for _, r := range ranges {
 			name := set + family(r.from)
@@ -128,17 +137,23 @@ func family(a netip.Addr) string {
 	return "6"
 }
 
-// rules are the same for every node. The class table's rows for a device without
-// programs come down to three each way; what the programs would encrypt has no
-// other way than theirs.
+// rules are the same for every node, but for the names of pods' devices. The class
+// table's rows for a device without programs come down to three each way; what the
+// programs would encrypt has no other way than theirs.
 func (t nftTable) rules() []nftRule {
 	verdict, suffix, does := nftContinue, "_pass", "permissive: counted"
 	if t.strict {
 		verdict, suffix, does = nftDrop, "_drop", "strict: dropped"
 	}
 	var rules []nftRule
-	add := func(chain, comment string, match ...nftMatch) {
-		rules = append(rules, nftRule{chain, match, chain + suffix, verdict, comment + "; " + does})
+	count := func(chain, counter, comment string, match ...nftMatch) {
+		rules = append(rules, nftRule{chain, match, counter + suffix, verdict, comment + "; " + does})
+	}
+	add := func(chain, comment string, match ...nftMatch) { count(chain, chain, comment, match...) }
+	if len(t.pods.patterns) > 0 { // on devices with programs as well, and on a bridge whose port has them
+		for _, f := range []string{"4", "6"} {
+			count(nftEgress, nftMisrouted, "out of the tunnel to a pod here, by a device that is none of podDevices", t.pods.others(f)...)
+		}
 	}
 	for _, chain := range []string{nftEgress, nftIngress} {
 		rules = append(rules, nftRule{chain, []nftMatch{{nftDevice, nftSteered}}, "", nftAccept,
@@ -165,11 +180,18 @@ func (t nftTable) rules() []nftRule {
 // a verdict that nothing was counted for, by the counter's name.
 func nftCounters() (names []string, verdicts map[string]Verdict) {
 	verdicts = map[string]Verdict{}
-	for chain, reason := range map[string]bpf.Reason{nftEgress: bpf.ReasonNotSteered, nftIngress: bpf.ReasonPlaintextIn} {
+	for _, c := range []struct {
+		counter, chain string
+		reason         bpf.Reason
+	}{
+		{nftEgress, nftEgress, bpf.ReasonNotSteered},
+		{nftMisrouted, nftEgress, bpf.ReasonMisrouted},
+		{nftIngress, nftIngress, bpf.ReasonPlaintextIn},
+	} {
 		for _, v := range []bpf.Verdict{bpf.VerdictPass, bpf.VerdictDrop} {
-			name := chain + "_" + v.String()
+			name := c.counter + "_" + v.String()
 			names = append(names, name)
-			verdicts[name] = Verdict{Hook: chain, Verdict: v.String(), Reason: reason.String(), WouldDrop: v == bpf.VerdictPass}
+			verdicts[name] = Verdict{Hook: c.chain, Verdict: v.String(), Reason: c.reason.String(), WouldDrop: v == bpf.VerdictPass}
 		}
 	}
 	slices.Sort(names)

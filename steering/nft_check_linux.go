@@ -87,7 +87,7 @@ func (o Options) nftDifferences(found nftFound, pinned scene, net network, gone 
 			steered[d.index] = true
 		}
 	}
-	want, err := nft(pinned.prefixes, net.spared(steered), pinned.strict).encode(o.nft().table)
+	want, err := nft(pinned.prefixes, net.spared(steered), podDevicesOf(o.Name, found.patterns), pinned.strict).encode(o.nft().table)
 	if err != nil {
 		return nil, err
 	}
@@ -113,11 +113,12 @@ func (o Options) seeTable(strict bool) (tableSeen, error) {
 	if err != nil && !errors.Is(err, errNoNftables) {
 		return tableSeen{}, fmt.Errorf("read nftables %v: %w", h, err)
 	}
-	want, err := nftTable{strict: strict}.encode(h.table)
+	pods := podDevicesOf(o.Name, found.patterns)
+	want, err := nftTable{strict: strict, pods: pods}.encode(h.table)
 	if err != nil || !found.whole() || !found.sameRules(want) {
 		return tableSeen{}, err
 	}
-	seen := tableSeen{name: h.String(), strict: strict, spared: map[int]bool{}}
+	seen := tableSeen{name: h.String(), strict: strict, spared: map[int]bool{}, pods: pods}
 	for e := range found.sets[nftSteered] {
 		seen.spared[int(binary.NativeEndian.Uint32([]byte(e.key)))] = true
 	}

@@ -100,11 +100,22 @@ func (t nftTable) kernelRules(table *nftables.Table) []*nftables.Rule {
 			Table: table, Chain: &nftables.Chain{Name: r.chain, Table: table},
 			UserData: userdata.AppendString(nil, userdata.TypeComment, r.comment),
 		}
-		for i, m := range r.match {
-			if i == 0 && m.field != nftDevice {
-				k.Exprs = append(k.Exprs, isFamily(m.set)...)
+		known := false // which family it is
+		for _, m := range r.match {
+			switch m.field {
+			case nftCameBy:
+				k.Exprs = append(k.Exprs, &expr.Meta{Key: expr.MetaKeyIIFNAME, Register: 1}, &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: namePattern(m.what)})
+				continue
+			case nftNotBy:
+				k.Exprs = append(k.Exprs, &expr.Meta{Key: expr.MetaKeyOIFNAME, Register: 1}, &expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: namePattern(m.what)})
+				continue
+			case nftSource, nftDestination:
+				if !known {
+					k.Exprs = append(k.Exprs, isFamily(m.what)...)
+				}
+				known = true
 			}
-			k.Exprs = append(k.Exprs, load(r.chain, m), &expr.Lookup{SourceRegister: 1, SetName: m.set})
+			k.Exprs = append(k.Exprs, load(r.chain, m), &expr.Lookup{SourceRegister: 1, SetName: m.what})
 		}
 		if r.counter != "" {
 			k.Exprs = append(k.Exprs, &expr.Objref{Type: unix.NFT_OBJECT_COUNTER, Name: r.counter})
@@ -142,13 +153,39 @@ func load(chain string, m nftMatch) expr.Any {
 		return &expr.Meta{Key: expr.MetaKeyOIF, Register: 1}
 	}
 	offset, length := uint32(12), uint32(4)
-	if strings.HasSuffix(m.set, "6") {
+	if strings.HasSuffix(m.what, "6") {
 		offset, length = 8, 16
 	}
 	if m.field == nftDestination {
 		offset += length
 	}
 	return &expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: length}
+}
+
+// namePattern is what a device's name is compared with: all of a register, which
+// ends in zeros, or as much as is before the *.
+func namePattern(pattern string) []byte {
+	if start, open := strings.CutSuffix(pattern, "*"); open {
+		return []byte(start)
+	}
+	return append([]byte(pattern), make([]byte, unix.IFNAMSIZ-len(pattern))...)
+}
+
+// patternsIn are the patterns of a rule's nftNotBy.
+func patternsIn(rule *nftables.Rule) (patterns []string) {
+	for i := 1; i < len(rule.Exprs); i++ {
+		loaded, isMeta := rule.Exprs[i-1].(*expr.Meta)
+		compared, isCmp := rule.Exprs[i].(*expr.Cmp)
+		if !isMeta || !isCmp || loaded.Key != expr.MetaKeyOIFNAME || compared.Op != expr.CmpOpNeq {
+			continue
+		}
+		if len(compared.Data) < unix.IFNAMSIZ {
+			patterns = append(patterns, string(compared.Data)+"*")
+		} else {
+			patterns = append(patterns, unix.ByteSliceToString(compared.Data))
+		}
+	}
+	return patterns
 }
 
 // encodeRule is all of a rule but its handle and place.

@@ -28,7 +28,7 @@ func (s *Steering) fence(net network, devices []Attachment) error {
 		return errors.New("the nftables table stays as it is: what an earlier process knew could not be read")
 	}
 	spared := net.spared(steered)
-	changed, disturbed, err := s.table.set(nft(s.classes(), spared, s.state.Strict))
+	changed, disturbed, err := s.table.set(nft(s.classes(), spared, podDevicesOf(s.options.Name, s.state.PodDevices), s.state.Strict))
 	if errors.Is(err, errNoNftables) {
 		s.lack(layerTable, fmt.Errorf("devices that are not steered are unguarded: %w", err))
 		return s.wrote(changed, nil)

@@ -17,6 +17,8 @@ type nftFound struct {
 	// damage says what of chains, sets and counters is not as we make them; "":
 	// nothing, only rules and elements can differ.
 	damage string
+	// patterns are those of pods' devices that its rules name.
+	patterns []string
 }
 
 func (f nftFound) whole() bool { return f.exists && f.damage == "" }
@@ -37,9 +39,9 @@ func (h nftHost) read() (nftFound, error) {
 		return nftFound{}, explainNftRead(err)
 	}
 	found := nftFound{exists: true, nftEncoded: nftEncoded{rules: map[string][]string{}, sets: map[string]map[nftElement]bool{}}}
-	for _, read := range []func(*nftables.Conn, nftEncoded) error{h.readChains, h.readSets, h.readCounters} {
+	for _, read := range []func(*nftables.Conn, *nftFound) error{h.readChains, h.readSets, h.readCounters} {
 		runtime.Gosched() // packets go first
-		if err := read(conn, found.nftEncoded); err != nil {
+		if err := read(conn, &found); err != nil {
 			found.damage = err.Error()
 			break
 		}
@@ -47,7 +49,7 @@ func (h nftHost) read() (nftFound, error) {
 	return found, nil
 }
 
-func (h nftHost) readChains(conn *nftables.Conn, into nftEncoded) error {
+func (h nftHost) readChains(conn *nftables.Conn, into *nftFound) error {
 	for _, want := range nftChains(h.table) {
 		have, err := conn.ListChain(h.table, want.Name)
 		if err != nil {
@@ -67,12 +69,15 @@ func (h nftHost) readChains(conn *nftables.Conn, into nftEncoded) error {
 				return err
 			}
 			into.rules[want.Name] = append(into.rules[want.Name], text)
+			if into.patterns == nil {
+				into.patterns = patternsIn(r)
+			}
 		}
 	}
 	return nil
 }
 
-func (h nftHost) readSets(conn *nftables.Conn, into nftEncoded) error {
+func (h nftHost) readSets(conn *nftables.Conn, into *nftFound) error {
 	have, err := conn.GetSets(h.table)
 	if err != nil {
 		return fmt.Errorf("sets: %w", err)
@@ -98,7 +103,7 @@ func (h nftHost) readSets(conn *nftables.Conn, into nftEncoded) error {
 	return nil
 }
 
-func (h nftHost) readCounters(conn *nftables.Conn, _ nftEncoded) error {
+func (h nftHost) readCounters(conn *nftables.Conn, _ *nftFound) error {
 	objects, err := conn.GetObjects(h.table)
 	if err != nil {
 		return fmt.Errorf("counters: %w", err)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -33,7 +34,7 @@ func (s State) nft(devices ...int) nftTable {
 	for _, d := range devices {
 		set[d] = true
 	}
-	return nft(s.table(nil).prefixes, set, s.Strict)
+	return nft(s.table(nil).prefixes, set, podDevicesOf("wg+1", s.PodDevices), s.Strict)
 }
 
 // nftTool calls nft(8), whose output it returns.
@@ -71,6 +72,13 @@ func TestNftSet(t *testing.T) {
 		return changed
 	}
 	strict := func(s State) State { s.Strict = true; return s }
+	behind := func(s State, names ...string) State { s.PodDevices = names; return s }
+	many := func(n int) (names []string) {
+		for i := range n {
+			names = append(names, fmt.Sprintf("device-%d*", i))
+		}
+		return names
+	}
 	wider := func(s State) State {
 		s.LocalPodCIDRs = cidrs("10.128.0.0/23", "fd00:10::/64")
 		return s
@@ -91,6 +99,10 @@ func TestNftSet(t *testing.T) {
 		{"one more", someState(501).nft(1, 2, 4), 2},
 		{"one of them less", someState(500).nft(1, 2, 4), 2},
 		{"strict", strict(someState(500)).nft(1, 2, 4), 1},
+		{"names of pods' devices", behind(strict(someState(500)), "cni0").nft(1, 2, 4), 1},
+		{"others", behind(strict(someState(500)), "veth*").nft(1, 2, 4), 1},
+		{"as many as can be", behind(strict(someState(500)), many(MaxPodDevices)...).nft(1, 2, 4), 1},
+		{"none", strict(someState(500)).nft(1, 2, 4), 1},
 		{"a wider local CIDR, so that a range gives way to one that overlaps it", wider(strict(someState(500))).nft(1, 2, 4), 4},
 		{"up to the last addresses", all(wider(strict(someState(500)))).nft(1, 2, 4), 2},
 		{"back", someState(0).nft(1), 1000 + 1 + 2 + 2 + 4},
@@ -140,7 +152,7 @@ func TestNftReads(t *testing.T) {
 	}
 	h := Options{Name: "wg+1"}.nft()
 	s := someState(2)
-	s.Strict, s.NodeCIDRs = true, cidrs("172.16.0.0/12")
+	s.Strict, s.NodeCIDRs, s.PodDevices = true, cidrs("172.16.0.0/12"), []string{"veth*", "cni0", "fifteen-letters", "seven-and-seve*"}
 	if _, _, err := h.set(s.nft(1)); err != nil {
 		t.Fatal(err)
 	}
@@ -154,13 +166,17 @@ func TestNftReads(t *testing.T) {
 		"elements = { 172.16.0.0/12 }",
 		"type filter hook postrouting priority 1000; policy accept;",
 		"type filter hook prerouting priority raw - 10; policy accept;",
-		`oif @steered accept comment "layout 2: the programs decide on these devices"`,
+		`oif @steered accept comment "layout 3: the programs decide on these devices"`,
+		`iifname "wg+1" oifname != "cni0" oifname != "fifteen-letters" oifname != "seven-and-seve*" oifname != "veth*" ip6 daddr @local_pods6 counter name "unsteered_egress_misrouted_drop" drop comment "out of the tunnel to a pod here, by a device that is none of podDevices; strict: dropped"`,
 		`ip daddr @other_pods4 counter name "unsteered_egress_drop" drop comment "to a pod elsewhere, past the tunnel; strict: dropped"`,
 		`ip6 saddr @remote_nodes6 ip6 daddr @local_pods6 counter name "unsteered_ingress_drop" drop comment "from another node to a pod here, past the tunnel; strict: dropped"`,
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("nft list ruleset does not say %q:\n%s", want, text)
 		}
+	}
+	if found, err := h.read(); err != nil || !slices.Equal(found.patterns, []string{"cni0", "fifteen-letters", "seven-and-seve*", "veth*"}) {
+		t.Errorf("read back: devices of pods %q, %v", found.patterns, err)
 	}
 	file := t.TempDir() + "/table"
 	if err := exec.Command("sh", "-c", "nft -s list ruleset > "+file+" && nft flush ruleset && nft -f "+file).Run(); err != nil {

@@ -10,14 +10,26 @@ import (
 	"github.com/wgsteer/wgsteer/bpf"
 )
 
+// nftPacket is what the rules ask for of a packet.
+type nftPacket struct {
+	device              int // of the chain's direction
+	source, destination netip.Addr
+	cameBy, leavesBy    string
+}
+
 // decide follows a packet through the rules of a chain, as the kernel does.
-func (t nftTable) decide(chain string, device int, source, destination netip.Addr) (counter string, verdict nftVerdict) {
+func (t nftTable) decide(chain string, p nftPacket) (counter string, verdict nftVerdict) {
 	meets := func(m nftMatch) bool {
-		addr := map[nftField]netip.Addr{nftSource: source, nftDestination: destination}[m.field]
-		if m.field == nftDevice {
-			return t.devices[device]
+		addr := map[nftField]netip.Addr{nftSource: p.source, nftDestination: p.destination}[m.field]
+		switch m.field {
+		case nftDevice:
+			return t.devices[p.device]
+		case nftCameBy:
+			return p.cameBy == m.what
+		case nftNotBy:
+			return !fits(m.what, p.leavesBy)
 		}
-		return strings.HasSuffix(m.set, family(addr)) && inRanges(t.ranges[m.set], addr)
+		return strings.HasSuffix(m.what, family(addr)) && inRanges(t.ranges[m.what], addr)
 	}
 	for _, r := range t.rules() {
 		if r.chain != chain {
@@ -32,7 +44,10 @@ func (t nftTable) decide(chain string, device int, source, destination netip.Add
 		case r.verdict == nftContinue:
 			counter = r.counter
 		default:
-			return r.counter, r.verdict
+			if r.counter != "" {
+				counter = r.counter
+			}
+			return counter, r.verdict
 		}
 	}
 	return counter, nftContinue
@@ -60,7 +75,7 @@ func TestNftRules(t *testing.T) {
 	}
 	const steered, other = 2, 3
 	for _, strict := range []bool{true, false} {
-		table := nft(state.table(nil).prefixes, map[int]bool{1: true, steered: true}, strict)
+		table := nft(state.table(nil).prefixes, map[int]bool{1: true, steered: true}, podDevicesOf("wgs0", []string{"veth*"}), strict)
 		for from, sources := range whose {
 			for to, destinations := range whose {
 				for i := range sources {
@@ -77,16 +92,65 @@ func TestNftRules(t *testing.T) {
 						case refused:
 							counter = chain + "_pass"
 						}
-						gotCounter, got := table.decide(chain, other, sources[i], destinations[i])
+						gotCounter, got := table.decide(chain, nftPacket{other, sources[i], destinations[i], "veth1", "eth1"})
 						if got != verdict || gotCounter != counter {
 							t.Errorf("strict %v: %v to %v at %s: verdict %v, counter %q, want %v, %q", strict, from, to, chain, got, gotCounter, verdict, counter)
 						}
 						for _, exempt := range []int{1, steered} {
-							if counter, verdict := table.decide(chain, exempt, sources[i], destinations[i]); counter != "" || verdict != nftAccept {
+							if counter, verdict := table.decide(chain, nftPacket{exempt, sources[i], destinations[i], "veth1", "eth1"}); counter != "" || verdict != nftAccept {
 								t.Errorf("strict %v: %v to %v at %s of device %d: verdict %v, counter %q", strict, from, to, chain, exempt, verdict, counter)
 							}
 						}
 					}
+				}
+			}
+		}
+	}
+}
+
+// TestNftPodDevices: what comes out of the tunnel for a pod leaves by no device but
+// those that are named; all else is as without names.
+func TestNftPodDevices(t *testing.T) {
+	state := State{LocalPodCIDRs: cidrs("10.244.1.0/24", "fd00:244:1::/64"), ClusterCIDRs: cidrs("10.244.0.0/16", "fd00:244::/32")}
+	here, world := addrs("10.244.1.5", "fd00:244:1::5"), addrs("198.51.100.7", "2001:db8::7")
+	peers := addrs("10.244.2.7", "fd00:244:2::7")
+	const steered, other = 2, 3
+	for _, test := range []struct {
+		name     string
+		patterns []string
+		cameBy   string
+		leavesBy string
+		device   int
+		to       []netip.Addr
+		refused  string // the reason; "" none
+	}{
+		{"no names", nil, "wgs0", "eth1", other, here, ""},
+		{"a name", []string{"cni0"}, "wgs0", "cni0", other, here, ""},
+		{"another", []string{"cni0"}, "wgs0", "cni01", other, here, "misrouted"},
+		{"the start of one", []string{"cni0", "cali*"}, "wgs0", "cali01ab", other, here, ""},
+		{"the start alone", []string{"cni0", "cali*"}, "wgs0", "cali", other, here, ""},
+		{"less than the start", []string{"cni0", "cali*"}, "wgs0", "cal", other, here, "misrouted"},
+		{"none of several", []string{"cni0", "veth*", "cali*"}, "wgs0", "eth1", other, here, "misrouted"},
+		{"not out of the tunnel", []string{"cni0"}, "cni0", "eth1", other, here, ""},
+		{"a steered device", []string{"cni0"}, "wgs0", "eth0", steered, here, "misrouted"},
+		{"one that is named", []string{"eth0"}, "wgs0", "eth0", steered, here, ""},
+		{"to the world", []string{"cni0"}, "wgs0", "eth1", other, world, ""},
+		{"to a peer's pod by a device of pods", []string{"cni0"}, "wgs0", "cni0", other, peers, "not_steered"},
+	} {
+		for _, strict := range []bool{true, false} {
+			for i := range test.to {
+				table := nft(state.table(nil).prefixes, map[int]bool{steered: true}, podDevicesOf("wgs0", test.patterns), strict)
+				counter, verdict := table.decide(nftEgress, nftPacket{test.device, peers[i], test.to[i], test.cameBy, test.leavesBy})
+				_, verdicts := nftCounters()
+				want := Verdict{}
+				if test.refused != "" {
+					want = Verdict{Hook: nftEgress, Verdict: "drop", Reason: test.refused}
+					if !strict {
+						want.Verdict, want.WouldDrop = "pass", true
+					}
+				}
+				if verdicts[counter] != want || (verdict == nftDrop) != (want.Verdict == "drop") {
+					t.Errorf("%s, strict %v, to %v: verdict %v, counted as %+v, want %+v", test.name, strict, test.to[i], verdict, verdicts[counter], want)
 				}
 			}
 		}
@@ -99,7 +163,7 @@ func TestNftSets(t *testing.T) {
 	s := State{LocalPodCIDRs: cidrs("10.244.1.0/24"), ClusterCIDRs: cidrs("10.244.0.0/16", "10.244.0.0/20", "fd00:244::/32")}
 	text := func() map[string]string {
 		texts := map[string]string{}
-		for set, ranges := range nft(s.table(nil).prefixes, nil, true).ranges {
+		for set, ranges := range nft(s.table(nil).prefixes, nil, podDevices{}, true).ranges {
 			texts[set] = rangesText(ranges)
 		}
 		return texts

@@ -124,6 +124,28 @@ func (n network) podCarriers(local []netip.Prefix) map[int]netip.Prefix {
 	return carriers
 }
 
+// waysToPods are the devices of routes to this node's pods, by a gateway or straight: to
+// a part of their CIDRs, or the most specific ones to all of one.
+func (n network) waysToPods(local []netip.Prefix) map[int]netip.Prefix {
+	ways := map[int]netip.Prefix{}
+	pods := setOf(local)
+	for _, r := range n.routes {
+		if pods.holds(r.dst) {
+			ways[r.device] = r.dst
+		}
+	}
+	for _, to := range local {
+		for _, table := range n.tables() {
+			for _, r := range table.longest(to.Addr(), to.Bits()) {
+				if r.dst.Bits() > 0 {
+					ways[r.device] = r.dst
+				}
+			}
+		}
+	}
+	return ways
+}
+
 // tables indexes the routes of each table. Routes to one prefix of all metrics
 // are together: rules and failover choose among them.
 func (n network) tables() map[int]*prefixMap[[]route] {

@@ -29,6 +29,10 @@ type State struct {
 	NodeCIDRs []netip.Prefix
 	// Devices are the names of the devices to steer; empty: found by themselves.
 	Devices []string
+	// PodDevices are the names of the devices behind which this node's pods are, or the
+	// start of names and a *. What comes out of the tunnel for a pod leaves by no other;
+	// empty: by any that is not steered.
+	PodDevices []string
 	// EncapsulationPorts are where pod packets inside of others are looked for.
 	EncapsulationPorts EncapsulationPorts
 }

@@ -69,6 +69,14 @@ func (s State) checkOwn() []error {
 		errs = append(errs, s.checkNode("this node's address", addr))
 	}
 	errs = append(errs, s.EncapsulationPorts.Check())
+	for _, d := range s.PodDevices {
+		if err := CheckPodDevice(d); err != nil {
+			errs = append(errs, fmt.Errorf("pods' device %q: %w", d, err))
+		}
+	}
+	if n := len(s.PodDevices); n > MaxPodDevices {
+		errs = append(errs, fmt.Errorf("%d names of pods' devices, want at most %d", n, MaxPodDevices))
+	}
 	if s.Tunnel.Index < 0 {
 		errs = append(errs, fmt.Errorf("tunnel device index %d is negative", s.Tunnel.Index))
 	}
@@ -196,6 +204,7 @@ func (s State) clone() *State {
 	s.ClusterCIDRs = slices.Clone(s.ClusterCIDRs)
 	s.NodeCIDRs = slices.Clone(s.NodeCIDRs)
 	s.Devices = slices.Clone(s.Devices)
+	s.PodDevices = slices.Clone(s.PodDevices)
 	s.EncapsulationPorts.VXLAN = slices.Clone(s.EncapsulationPorts.VXLAN)
 	s.EncapsulationPorts.Geneve = slices.Clone(s.EncapsulationPorts.Geneve)
 	s.Tunnel.Addresses = slices.Clone(s.Tunnel.Addresses)

@@ -3,6 +3,7 @@ package steering_test
 import (
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -66,6 +67,13 @@ func TestValidate(t *testing.T) {
 			"node CIDR 10.0.0.0/8 overlaps cluster CIDR 10.244.0.0/16"},
 		{"a node CIDR with bits beyond its length", func(s *steering.State) { s.NodeCIDRs = prefixes("192.0.2.1/24") },
 			"node CIDR 192.0.2.1/24 has bits beyond its length, want 192.0.2.0/24"},
+		{"pods' devices", func(s *steering.State) { s.PodDevices = []string{"cni0", "veth*", "fifteen-letters", "fourteen-byte*"} }, ""},
+		{"every device for pods'", func(s *steering.State) { s.PodDevices = []string{"*"} }, `pods' device "*": every device fits; leave it out`},
+		{"a * inside of a name", func(s *steering.State) { s.PodDevices = []string{"ve*0"} }, `pods' device "ve*0": a * stands at the end, and once`},
+		{"a long name", func(s *steering.State) { s.PodDevices = []string{"sixteen-letters-"} }, `pods' device "sixteen-letters-": the name of a network device has 1 to 15 bytes, a * with them`},
+		{"a long start", func(s *steering.State) { s.PodDevices = []string{"fifteen-letters*"} }, `pods' device "fifteen-letters*": the name of a network device has 1 to 15 bytes`},
+		{"a name with a slash", func(s *steering.State) { s.PodDevices = []string{"cni/*"} }, `pods' device "cni/*": the name of a network device holds no slash`},
+		{"many names", func(s *steering.State) { s.PodDevices = slices.Repeat([]string{"cni0"}, 33) }, "33 names of pods' devices, want at most 32"},
 		{"nodes in and outside of node CIDRs", func(s *steering.State) { s.NodeCIDRs = prefixes("192.0.2.2/31") }, ""},
 		{"an invalid prefix", func(s *steering.State) { s.LocalPodCIDRs[0] = netip.Prefix{} }, "pod CIDR is not a valid prefix"},
 		{"a wide tunnel address", func(s *steering.State) { s.Tunnel.Addresses = prefixes("192.0.2.0/24") },

@@ -134,6 +134,7 @@ func check(ctx context.Context, env *env, file string, wait time.Duration) check
 	findings := []finding{checkConfig(file, err)}
 	findings = append(findings, checkSteering(config)...)
 	findings = append(findings, checkNamed(config.Plane.Devices)...)
+	findings = append(findings, checkPodDevices(config)...)
 	findings = append(findings, checkBackend(config.Plane.Backend)...)
 	port := config.Plane.ListenPort
 	if err == nil {

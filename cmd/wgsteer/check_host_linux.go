@@ -23,11 +23,8 @@ func checkTUN() finding {
 // checkSteering is what steering finds, in our terms.
 func checkSteering(config configuration) []finding {
 	var findings []finding
-	for _, f := range steering.Check(steering.Options{BPFFS: config.Plane.BPFFS, Name: config.Plane.Interface, Logger: slog.New(slog.DiscardHandler)}) {
-		g := finding{Name: f.Name, Level: level(f.Level), Detail: f.Detail}
-		if f.Mend != "" {
-			g.Mend = []string{f.Mend}
-		}
+	for _, f := range steering.Check(steeringOptions(config)) {
+		g := ours(f)
 		if says := string(cmp.Or(config.Plane.Policy, dataplane.Strict)); f.Name == "policy" && !strings.HasPrefix(f.Detail, says) {
 			g.Level, g.Detail = levelFail, f.Detail+"; the configuration says "+says
 			g.Mend = []string{"reload or start wgsteer, or have `wgsteer guard` do it without it"}
@@ -35,6 +32,32 @@ func checkSteering(config configuration) []finding {
 		findings = append(findings, g)
 	}
 	return findings
+}
+
+// checkPodDevices is what steering finds of the devices that pods are said to be behind.
+func checkPodDevices(config configuration) []finding {
+	var findings []finding
+	for _, f := range steering.CheckPodDevices(steeringOptions(config), steering.State{
+		Strict:        config.Plane.Policy != dataplane.Permissive,
+		LocalPodCIDRs: config.Plane.PodCIDRs,
+		Devices:       config.Plane.Devices,
+		PodDevices:    config.Plane.PodDevices,
+	}) {
+		findings = append(findings, ours(f))
+	}
+	return findings
+}
+
+func steeringOptions(config configuration) steering.Options {
+	return steering.Options{BPFFS: config.Plane.BPFFS, Name: config.Plane.Interface, Logger: slog.New(slog.DiscardHandler)}
+}
+
+func ours(f steering.Finding) finding {
+	g := finding{Name: f.Name, Level: level(f.Level), Detail: f.Detail}
+	if f.Mend != "" {
+		g.Mend = []string{f.Mend}
+	}
+	return g
 }
 
 // checkNamed looks for the devices that the configuration names.

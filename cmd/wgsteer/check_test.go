@@ -77,8 +77,19 @@ func TestCheck(t *testing.T) {
 	_, found = a.checkOf()
 	expect(t, found, "peers", levelWarn, "no other node has a record yet")
 	expect(t, found, "policy", levelOK, "strict is in force")
-	a.write(a.text + "policy: permissive\n")
+	a.write(a.text + "podDevices: [lo]\n")
 	code, found := a.checkOf()
+	expect(t, found, "pod-devices", levelFail, "podDevices in force: none; the configuration says: lo", "wgsteer guard")
+	if code != exitFailed {
+		t.Errorf("exit %d where other podDevices are in force", code)
+	}
+	if code, out, errs := a.do("guard"); code != exitOK {
+		t.Fatalf("guard: exit %d:\n%s%s", code, out, errs)
+	}
+	_, found = a.checkOf()
+	expect(t, found, "pod-devices", levelOK, "by podDevices alone: lo")
+	a.write(a.text + "policy: permissive\n")
+	code, found = a.checkOf()
 	expect(t, found, "policy", levelFail, "strict is in force; the configuration says permissive", "wgsteer guard")
 	if code != exitFailed {
 		t.Errorf("exit %d where another policy is in force", code)

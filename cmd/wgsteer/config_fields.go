@@ -49,6 +49,7 @@ func (c *configuration) readFields(s *section) {
 	c.Plane.Policy = dataplane.Policy(s.text("policy", ""))
 	c.Plane.Backend = dataplane.Backend(s.text("backend", ""))
 	c.Plane.Devices = list(s, "devices", "the name of a network device is needed; put it in quotes", plain)
+	c.Plane.PodDevices = list(s, "podDevices", "the name of a network device is needed, or its start and a *, such as \"veth*\"; put it in quotes", plain)
 	ports := s.section("encapsulationPorts", "{vxlan: [4789, 8472], geneve: [6081]}")
 	c.Plane.EncapsulationPorts.VXLAN = ports.ports("vxlan")
 	c.Plane.EncapsulationPorts.Geneve = ports.ports("geneve")

@@ -90,13 +90,13 @@ func TestConfigDefaults(t *testing.T) {
 func TestConfigValues(t *testing.T) {
 	got, err := parseConfig("f", []byte(`{"clusterCIDRs": ["10.244.0.0/16", "fd00::/48"],
 		"persistentKeepalive": "25s", mtu: 1400, endpoint: "[2001:db8::1]:7", "metrics": "",
-		log: {level: debug, format: json}, devices: [eth0, 'flannel.1'], policy: permissive, nodeCIDRs: [192.0.2.0/24, "2001:db8::/64"]}`), "h")
+		log: {level: debug, format: json}, devices: [eth0, 'flannel.1'], podDevices: [cni0, 'veth*'], policy: permissive, nodeCIDRs: [192.0.2.0/24, "2001:db8::/64"]}`), "h")
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := got.Plane
 	if p.PersistentKeepalive != 25*time.Second || p.MTU != 1400 || p.Endpoint != netip.MustParseAddrPort("[2001:db8::1]:7") ||
-		len(p.ClusterCIDRs) != 2 || len(p.NodeCIDRs) != 2 || len(p.Devices) != 2 || p.Policy != dataplane.Permissive {
+		len(p.ClusterCIDRs) != 2 || len(p.NodeCIDRs) != 2 || len(p.Devices) != 2 || len(p.PodDevices) != 2 || p.Policy != dataplane.Permissive {
 		t.Errorf("got %+v", p)
 	}
 	if got.Metrics != "" || got.Log != (logConfig{Level: slog.LevelDebug, JSON: true}) {
@@ -114,7 +114,7 @@ func TestConfigEmpty(t *testing.T) {
 	want.Metrics = ""
 	for name, text := range map[string]string{
 		"nothing": "node:\ninterface:\nlistenPort:\npersistentKeepalive:\nmtu:\npodCIDRs:\nnodeIPs:\nnodeCIDRs:\nendpoint:\npolicy:\n" +
-			"backend:\ndevices:\nstateDir:\nrunDir:\nbpffs:\nsource:\nmetrics:\nlog:\n",
+			"backend:\ndevices:\npodDevices:\nstateDir:\nrunDir:\nbpffs:\nsource:\nmetrics:\nlog:\n",
 		"null":         "node: null\nmtu: ~\nendpoint: null\nsource: {directory: null}\nmetrics: null\nlog: {level: null, format: ~}\n",
 		"a comment":    "metrics: # nowhere\nendpoint: # found\n",
 		"empty values": "node: ''\ninterface: ''\nendpoint: ''\npolicy: ''\nbackend: ''\nstateDir: ''\nrunDir: ''\nbpffs: ''\nsource: {directory: ''}\nmetrics: ''\n",
@@ -141,7 +141,7 @@ func TestConfigErrors(t *testing.T) {
 		"twice":            {cluster + "node: a\nnode: b\n", `f:3: not YAML: mapping key "node" already defined at [2:1]`},
 		"no mapping":       {"- node\n", `f:1: fields and values are needed, such as "node: node-a", not a list`},
 		"two documents":    {cluster + "---\nnode: b\n", "f:3: a second YAML document; a configuration is one"},
-		"unknown field":    {cluster + "colour: blue\n", "f:2: colour: blue: unknown field; known are node, interface, listenPort, persistentKeepalive, mtu, clusterCIDRs, podCIDRs, nodeIPs, nodeCIDRs, endpoint, policy, backend, devices, encapsulationPorts, stateDir, runDir, bpffs, source, metrics, log"},
+		"unknown field":    {cluster + "colour: blue\n", "f:2: colour: blue: unknown field; known are node, interface, listenPort, persistentKeepalive, mtu, clusterCIDRs, podCIDRs, nodeIPs, nodeCIDRs, endpoint, policy, backend, devices, podDevices, encapsulationPorts, stateDir, runDir, bpffs, source, metrics, log"},
 		"misspelt field":   {cluster + "listen-port: 1\n", "f:2: listen-port: 1: unknown field; did you mean listenPort?"},
 		"singular":         {"clusterCIDR: [10.244.0.0/16]\n", "f:1: clusterCIDR: [10.244.0.0/16]: unknown field; did you mean clusterCIDRs?"},
 		"unknown inside":   {cluster + "log:\n  level: info\n  file: /x\n", "f:4: log.file: /x: unknown field; known are level, format"},
@@ -169,6 +169,8 @@ func TestConfigErrors(t *testing.T) {
 		"no address":       {cluster + "nodeIPs: [node-a]\n", "f:2: nodeIPs: node-a: an address such as 192.0.2.1 or 2001:db8::1 is needed"},
 		"nodes, no prefix": {cluster + "nodeCIDRs: [192.0.2.1]\n", "f:2: nodeCIDRs: 192.0.2.1: a prefix such as 192.0.2.0/24 or 2001:db8::/64 is needed"},
 		"nodes and pods":   {cluster + "nodeCIDRs:\n- 192.0.2.0/24\n- 10.244.128.0/17\n", "f:4: nodeCIDRs: 10.244.128.0/17: overlaps clusterCIDRs' 10.244.0.0/16, which is for pods alone; narrow one of them"},
+		"pods behind all":  {cluster + "podDevices:\n- veth*\n- '*'\n", "f:4: podDevices: *: every device fits; leave it out, for that is the default"},
+		"no device":        {cluster + "podDevices: [7]\n", `f:2: podDevices: 7: the name of a network device is needed, or its start and a *, such as "veth*"; put it in quotes, not a number`},
 		"node among pods":  {cluster + "nodeIPs: [10.244.0.1]\n", "f:2: nodeIPs: 10.244.0.1: lies in clusterCIDRs' 10.244.0.0/16, which is for pods alone; narrow clusterCIDRs"},
 		"endpoint's port":  {cluster + "endpoint: 192.0.2.1\n", "f:2: endpoint: 192.0.2.1: an address and a port, such as 192.0.2.1:51871 or [2001:db8::1]:51871, are needed"},
 		"policy":           {cluster + "policy: lax\n", "f:2: policy: lax: strict or permissive"},
@@ -186,7 +188,7 @@ func TestConfigErrors(t *testing.T) {
 		"all at once": {"node: 7\nclusterCIDRs: [x]\nport: 1\nlog: {level: 3}\n", strings.Join([]string{
 			"f:1: node: 7: a text is needed; put it in quotes, not a number",
 			"f:2: clusterCIDRs: x: a prefix such as 10.244.0.0/16 or fd00:10:244::/48 is needed",
-			"f:3: port: 1: unknown field; known are node, interface, listenPort, persistentKeepalive, mtu, clusterCIDRs, podCIDRs, nodeIPs, nodeCIDRs, endpoint, policy, backend, devices, encapsulationPorts, stateDir, runDir, bpffs, source, metrics, log",
+			"f:3: port: 1: unknown field; known are node, interface, listenPort, persistentKeepalive, mtu, clusterCIDRs, podCIDRs, nodeIPs, nodeCIDRs, endpoint, policy, backend, devices, podDevices, encapsulationPorts, stateDir, runDir, bpffs, source, metrics, log",
 			"f:4: log.level: 3: debug, info, warn or error is needed, not a number",
 		}, "\n")},
 	} {

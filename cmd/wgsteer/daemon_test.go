@@ -259,7 +259,7 @@ func TestAfterTheDaemon(t *testing.T) {
 	d.stop()
 
 	code, out, errs = d.do("teardown")
-	for _, want := range []string{"removed  unreachable route to 10.244.0.0/16", "removed  pin ", "kept     " + filepath.Dir(d.file) + "/state-1\n", "kept     " + filepath.Dir(d.file) + "/nodes/node-1.yaml\n"} {
+	for _, want := range []string{"removed  unreachable route to 10.244.0.0/16", "removed  pin ", "kept     " + filepath.Dir(d.file) + "/state-1\n", "kept     " + filepath.Dir(d.file) + "/nodes/node-1.yaml\n", "/" + s.Interface + ".lock\n"} {
 		if code != exitOK || !strings.Contains(out, want) {
 			t.Errorf("teardown: %d, no %q in\n%s%s", code, want, out, errs)
 		}

@@ -40,7 +40,8 @@ had never been there, in plaintext. It looks afterwards whether anything is left
 and fails if so; a second time there is nothing to remove. The daemon has to be
 stopped before.
 
-What is in stateDir, the private key among it, and this node's record are kept.`,
+What is in stateDir, the private key among it, and this node's record are kept; so is
+the lock's file in runDir.`,
 		Example: "  systemctl stop wgsteer && wgsteer teardown --config /etc/wgsteer/config.yaml",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
@@ -92,7 +93,8 @@ func teardown(config configuration) (result tornDown, err error) {
 		}
 	}
 	result = tornDown{Interface: p.Interface, Removed: append([]string{}, removed...), Kept: []string{}} // [] rather than null
-	for _, path := range []string{p.StateDir, filepath.Join(config.Directory, p.Node+".yaml")} {
+	// The lock's file stays: one who waits for it would lock what is no longer there.
+	for _, path := range []string{p.StateDir, filepath.Join(config.Directory, p.Node+".yaml"), config.lockPath()} {
 		if _, err := os.Lstat(path); err == nil {
 			result.Kept = append(result.Kept, path)
 		}

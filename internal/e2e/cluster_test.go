@@ -30,7 +30,9 @@ type cluster struct {
 	daemons  map[string]*netlab.Cmd
 	backends map[string]string // of the nodes
 
-	nodeCIDRs []netip.Prefix // of the configuration
+	// Of the configuration.
+	nodeCIDRs  []netip.Prefix
+	podDevices []string
 }
 
 // up brings up a cluster of daemons that look for data races.
@@ -158,13 +160,14 @@ listenPort: %d
 clusterCIDRs: [%s]
 podCIDRs: [%s]
 nodeCIDRs: [%s]
+podDevices: [%s]
 stateDir: %s
 runDir: %s
 bpffs: %s
 source: {directory: %s}
 metrics: ""
 backend: %s
-`, n.Name, n.Interface, port, quoted(c.ClusterCIDRs), quoted(n.PodCIDRs), quoted(c.nodeCIDRs), n.StateDir, n.RunDir, n.BPFFS, c.Records, c.backends[name])
+`, n.Name, n.Interface, port, quoted(c.ClusterCIDRs), quoted(n.PodCIDRs), quoted(c.nodeCIDRs), strings.Join(c.podDevices, ", "), n.StateDir, n.RunDir, n.BPFFS, c.Records, c.backends[name])
 	if err := os.WriteFile(c.config(n), []byte(text), 0o600); err != nil {
 		c.t.Fatal(err)
 	}

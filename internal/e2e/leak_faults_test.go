@@ -234,13 +234,15 @@ func (s *scene) corruptKey() {
 }
 
 // fullStateDir starts the daemon with a state directory of 64 KiB without a free
-// byte, in a mount namespace that goes with it. A new peer has to be remembered.
+// byte, in a mount namespace that goes with it. A new peer has to be remembered. What a
+// write that the kill cut short left aside (a dot file) is not taken along: the next one
+// would have its room.
 func (s *scene) fullStateDir() {
 	s.killA()
 	dir := s.a().StateDir
 	s.startBy("node-a", "unshare", "--mount", "sh", "-ec", `
 		mkdir "$0-copy" && cp -a "$0/." "$0-copy"
-		mount -t tmpfs -o size=64k,mode=700 tmpfs "$0" && cp -a "$0-copy/." "$0" && rm -r "$0-copy"
+		mount -t tmpfs -o size=64k,mode=700 tmpfs "$0" && cp -a "$0-copy/"* "$0" && rm -r "$0-copy"
 		cat /dev/zero > "$0/filler" || true
 		exec "$@"`, dir)
 	s.await("node-a", "ready", func(st dataplane.Status) bool { return st.Ready })
