@@ -3,6 +3,7 @@ package dataplane
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 
@@ -54,6 +55,27 @@ func TestChooseBackend(t *testing.T) {
 	}
 	if _, _, err := ChooseBackend(Kernel); (err == nil) != (want == Kernel) {
 		t.Errorf("kernel: %v", err)
+	}
+}
+
+// TestBackendIsChosenInSight: the choice and its reason are in the log and in the status.
+func TestBackendIsChosenInSight(t *testing.T) {
+	var log strings.Builder
+	d, err := New(Config{Node: "node-a", ClusterCIDRs: pfx("10.244.0.0/16"), Source: file.New(file.Options{}),
+		Backend: Auto, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := d.Status(); s.Backend != Auto || s.BackendReason != "" {
+		t.Errorf("before the choice: %s, %q", s.Backend, s.BackendReason)
+	}
+	r := newReconciler(d, d.view.Load().config)
+	if err := r.chooseBackend(); err != nil {
+		t.Fatal(err)
+	}
+	s := d.Status()
+	if want := fmt.Sprintf("msg=backend node=node-a backend=%s reason=%q", s.Backend, s.BackendReason); s.Backend == Auto || !strings.Contains(log.String(), want) {
+		t.Errorf("backend %s; the log is %q, want %q in it", s.Backend, log.String(), want)
 	}
 }
 

@@ -82,12 +82,14 @@ func (s *scrape) tunnel() {
 	s.gauge(s.d.mtu, float64(st.MTU), st.Interface)
 	s.gauge(s.d.mtuAllowed, float64(st.MTUSource.Allowed), st.Interface)
 	// The direction is seen from this node: tx is on its way to a peer.
-	s.counts(t.FromTUN, "tun", "tx")
 	s.counts(t.ToUDP, "udp", "tx")
 	s.counts(t.FromUDP, "udp", "rx")
-	s.counts(t.ToTUN, "tun", "rx")
-	s.counter(s.d.readPackets, t.TUNReads.Packets, st.Interface)
-	s.counter(s.d.readSize, t.TUNReads.Bytes, st.Interface)
+	if st.Backend != dataplane.Kernel { // which counts nothing there: no metric rather than 0
+		s.counts(t.FromTUN, "tun", "tx")
+		s.counts(t.ToTUN, "tun", "rx")
+		s.counter(s.d.readPackets, t.TUNReads.Packets, st.Interface)
+		s.counter(s.d.readSize, t.TUNReads.Bytes, st.Interface)
+	}
 	for reason, n := range t.Drops {
 		s.gauge(s.d.drops, float64(n), st.Interface, string(reason))
 	}

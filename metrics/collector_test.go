@@ -156,6 +156,21 @@ func TestMetricsComplete(t *testing.T) {
 	}
 }
 
+// What the kernel's WireGuard does not count is left out: 0 would be a lie.
+func TestMetricsOfKernel(t *testing.T) {
+	status := sample()
+	status.Backend = dataplane.Kernel
+	text := collect(t, status)
+	for part, want := range map[string]bool{
+		`end="udp"`: true, "\nwgsteer_tunnel_drops{": true, "\nwireguard_peer_receive_bytes_total{": true,
+		`end="tun"`: false, "wgsteer_tun_read_": false,
+	} {
+		if strings.Contains(text, part) != want {
+			t.Errorf("%q is told: %v, want %v", part, !want, want)
+		}
+	}
+}
+
 // Before Run there is little to tell, and a scrape works.
 func TestMetricsOfNothing(t *testing.T) {
 	if text := collect(t, dataplane.Status{State: dataplane.Stopped, Interface: "wgsteer0"}); !strings.Contains(text, `wgsteer_ready{device="wgsteer0"} 0`) {

@@ -38,7 +38,7 @@ func newDescs() descs {
 		mtu:         desc("wgsteer_mtu_bytes", "MTU of the tunnel device.", perDevice...),
 		mtuAllowed:  desc("wgsteer_mtu_allowed_bytes", "MTU that the smallest uplink leaves room for in the tunnel, over IPv6.", perDevice...),
 		packets: desc("wgsteer_tunnel_packets_total",
-			"Packets through an end of the tunnel: the tun end counts them after segmentation, the udp end counts datagrams, handshakes included.", "device", "end", "direction"),
+			"Packets through an end of the tunnel: the tun end counts them after segmentation, the udp end counts datagrams, handshakes included. The kernel's backend counts the udp end alone.", "device", "end", "direction"),
 		bytes:         desc("wgsteer_tunnel_bytes_total", "Bytes through an end of the tunnel; see wgsteer_tunnel_packets_total.", "device", "end", "direction"),
 		readPackets:   desc("wgsteer_tun_read_packets_total", "Packets that the kernel handed to the tunnel device's reader, GSO packets whole.", perDevice...),
 		readSize:      desc("wgsteer_tun_read_bytes_total", "Bytes that the kernel handed to the tunnel device's reader.", perDevice...),

@@ -79,7 +79,12 @@ func teardown(config configuration) (result tornDown, err error) {
 	if gone {
 		removed = append(removed, "link "+p.Interface+" (the kernel's WireGuard)")
 	}
-	// A daemon that was killed leaves its sockets.
+	// A daemon that was killed leaves what it was making, and its sockets.
+	strays, err := kernel.RemoveStrays()
+	errs = append(errs, err)
+	for _, name := range strays {
+		removed = append(removed, "link "+name+" (of a start that was killed)")
+	}
 	for _, path := range []string{config.socketPath(), filepath.Join(uapiDirectory, p.Interface+".sock")} {
 		gone, err := removeStaleSocket(path)
 		errs = append(errs, err)

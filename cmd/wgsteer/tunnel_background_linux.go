@@ -35,7 +35,7 @@ func tunnelInBackground(env *env, o userspace.Options) error {
 		return fmt.Errorf("make a pipe for the background process: %w", err)
 	}
 	defer report.Close()
-	cmd := exec.Command(path, "tunnel", o.Interface)
+	cmd := exec.Command(path, "tunnel", "--", o.Interface) // a name may begin with "-"
 	cmd.Args[0] = os.Args[0]
 	cmd.Dir = "/"                                        // keep no file system busy
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // a Ctrl-C is not meant for it

@@ -103,6 +103,7 @@ func newPeers(t *testing.T) *peers {
 	t.Helper()
 	privtest.Tool(t, "wg")
 	p := &peers{a: newSoloHost(t), b: newSoloHost(t)}
+	t.Log(p.a.sh("wg --version; ip -Version"))
 	command(t, "nsenter", "--target", strconv.Itoa(p.a.pid), "--net", "ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", strconv.Itoa(p.b.pid))
 	for i, n := range []*soloHost{p.a, p.b} {
 		n.sh("ip address add 192.0.2.%d/24 dev eth0; ip link set eth0 up; umask 077; wg genkey >%s/key", i+1, n.dir)

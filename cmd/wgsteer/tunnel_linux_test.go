@@ -14,7 +14,6 @@ import (
 // Two drop-ins talk; what wg(8) shows, sets and adds is so.
 func TestTunnelTalks(t *testing.T) {
 	p := newPeers(t)
-	t.Log(p.a.sh("wg --version"))
 	shown := p.a.sh("wg show wga")
 	for _, part := range []string{"interface: wga\n", "public key: " + p.keyA, "listening port: 51001\n", "peer: " + p.keyB, "endpoint: 192.0.2.2:51002\n", "allowed ips: 10.9.0.2/32\n", "latest handshake: "} {
 		if !strings.Contains(shown, part) {
@@ -108,6 +107,17 @@ func TestTunnelNameAtOnce(t *testing.T) {
 	if out := p.a.sh("ls /var/run/wireguard"); out != "" {
 		t.Errorf("left over: %s", out)
 	}
+}
+
+// A name that looks like a flag is one to the process in the background, too.
+func TestTunnelNameWithDash(t *testing.T) {
+	p := newSoloHost(t)
+	p.sh("wgsteer tunnel -- -f")
+	if out := p.sh("ls /var/run/wireguard"); out != "-f.sock\n" {
+		t.Errorf("sockets: %q", out)
+	}
+	p.sh("ip link delete dev -f")
+	await(t, "end of the tunnel", func() bool { return len(p.tunnels()) == 0 })
 }
 
 // 130,560 allowed IPs are what the kernel's own tests set at once.

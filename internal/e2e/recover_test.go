@@ -30,7 +30,7 @@ func TestKilledDaemon(t *testing.T) {
 			if c.daemons["node-b"] != nil {
 				c.kill("node-b")
 			}
-			sent, heard := oneWay(t, c, family)
+			sent, heard := oneWay(t, c, "node-a", "node-b", family)
 			// The sender has a session, and has used it since the daemon died.
 			c.until("datagrams into nothing", func() bool { return sent.Load() > 10 })
 			before := sent.Load()
@@ -57,13 +57,13 @@ func TestKilledDaemon(t *testing.T) {
 	c.encrypted(func() { c.mustFlow(c.Flows()...) })
 }
 
-// oneWay sends a numbered datagram every 20 ms from node-a/pod-1 to
-// node-b/pod-1, until the test ends. It returns the numbers of the last one
-// sent and the last one heard.
-func oneWay(t *testing.T, c *cluster, family int) (sent, heard *atomic.Uint64) {
+// oneWay sends a numbered datagram every 20 ms from one node's pod-1 to another's,
+// until the test ends. It returns the numbers of the last one sent and the last one
+// heard.
+func oneWay(t *testing.T, c *cluster, source, target string, family int) (sent, heard *atomic.Uint64) {
 	t.Helper()
 	sent, heard = new(atomic.Uint64), new(atomic.Uint64)
-	to, err := c.Find("node-b/pod-1")
+	to, err := c.Find(target + "/pod-1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +76,7 @@ func oneWay(t *testing.T, c *cluster, family int) (sent, heard *atomic.Uint64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sender, err := c.node("node-a").Pods[0].Dial(t.Context(), "udp", at)
+	sender, err := c.node(source).Pods[0].Dial(t.Context(), "udp", at)
 	if err != nil {
 		t.Fatal(err)
 	}

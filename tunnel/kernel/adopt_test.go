@@ -3,14 +3,19 @@ package kernel
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+	"golang.zx2c4.com/wireguard/wgctrl"
 )
 
 // victim names, in the environment, the link that a process is to run until it is
@@ -194,4 +199,66 @@ func TestNoFamily(t *testing.T) {
 	if _, err := openFamily("wgnosuch"); err == nil || !strings.Contains(err.Error(), "generic netlink family wireguard") {
 		t.Errorf("error %v", err)
 	}
+}
+
+// TestUserspaceIsNotTaken: a userspace tunnel's socket, of whichever network namespace,
+// does not stand for the kernel's link of its name, and gets no keys of ours.
+func TestUserspaceIsNotTaken(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("this test needs root")
+	}
+	const dir = "/var/run/wireguard" // where wgctrl looks
+	name := fmt.Sprintf("wgu%d", os.Getpid())
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("unix", filepath.Join(dir, name+".sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var requests sync.Map
+	var served sync.WaitGroup
+	served.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			request, _ := bufio.NewReader(c).ReadString('\n')
+			requests.Store(request, true)
+			fmt.Fprint(c, "errno=0\n\n")
+			c.Close()
+		}
+	})
+	t.Cleanup(func() { l.Close(); served.Wait() })
+	if wg, err := openFamily(name); err == nil {
+		_ = wg.Close()
+		t.Error("a userspace tunnel is taken for the kernel's")
+	}
+	if _, ok := requests.Load("get=1\n"); !ok {
+		t.Error("wgctrl asks no userspace tunnel: deviceOf and set can trust it") // else this shows nothing
+	}
+	links, wg := clients(t)
+	d := &device{name: name, index: 1 << 30, links: links, wg: wg}
+	if err := d.set(portOf(1)); !errors.Is(err, ErrGone) {
+		t.Errorf("set: %v", err)
+	}
+	if _, ok := requests.Load("set=1\n"); ok {
+		t.Error("a userspace tunnel was set")
+	}
+}
+
+// clients are what a device works with.
+func clients(t *testing.T) (*netlink.Handle, *wgctrl.Client) {
+	t.Helper()
+	links, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wg, err := wgctrl.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { links.Close(); _ = wg.Close() })
+	return links, wg
 }

@@ -64,7 +64,7 @@ func (t *Tunnel) apply(ctx context.Context, d *device, config tunnel.Config) err
 	if err := d.change(ctx, c); err != nil {
 		return err
 	}
-	t.last, t.applied = config.Clone(), true
+	t.last, t.applied = endpointsOf(config), true
 	t.greeter.add(t.ungreeted)
 	clear(t.ungreeted)
 	if !c.Empty() {
@@ -91,6 +91,14 @@ func leftWhereHeard(s state, want tunnel.Config, now time.Time) tunnel.Config {
 		}
 	}
 	return s.config.AsConfigured(last)
+}
+
+// endpointsOf is of a configuration what AsConfigured asks for: nobody keeps a key.
+func endpointsOf(config tunnel.Config) (out tunnel.Config) {
+	for _, p := range config.Peers {
+		out.Peers = append(out.Peers, tunnel.Peer{PublicKey: p.PublicKey, Endpoint: p.Endpoint})
+	}
+	return out
 }
 
 // change makes the changes in an order that leaves no prefix without a peer.

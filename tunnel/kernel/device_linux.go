@@ -108,7 +108,7 @@ func (d *device) read() (state, error) {
 	if _, err := d.link(); err != nil {
 		return state{}, err
 	}
-	is, err := d.wg.Device(d.name)
+	is, err := deviceOf(d.wg, d.name)
 	if err != nil {
 		return state{}, fmt.Errorf("read the WireGuard link %s: %w", d.name, err)
 	}
@@ -116,8 +116,12 @@ func (d *device) read() (state, error) {
 	return stateOf(is)
 }
 
-// set hands over one message. Its errors hold no key.
+// set hands over one message. Its errors hold no key. It looks for the link first, as
+// wgctrl would give the keys of one that is gone to a userspace tunnel of its name.
 func (d *device) set(c wgtypes.Config) error {
+	if _, err := d.link(); err != nil {
+		return err
+	}
 	runtime.Gosched() // packets go first
 	return d.wg.ConfigureDevice(d.name, c)
 }

@@ -15,7 +15,7 @@
 // Probe tells whether such a link can be made here, by making one of another name
 // and removing it.
 //
-// It works in the network namespace of the thread that calls Run, Find, Remove or
-// Probe. It is called by dataplane. It sets no address and no route, holds no
-// key longer than it takes to hand it over, and never sees a packet.
+// It works in the network namespace of the thread that calls Run, Find, Remove,
+// RemoveStrays or Probe. It is called by dataplane. It sets no address and no route,
+// holds no key longer than it takes to hand it over, and never sees a packet.
 package kernel

@@ -6,7 +6,8 @@ import "github.com/wgsteer/wgsteer/tunnel"
 // or replayed, it drops without a count.
 const (
 	// DropLinkTx: packets whose peer's queue was full, or was emptied because no
-	// session came about.
+	// session came about; and encrypted ones that the host did not take, such as
+	// by a firewall's verdict on its output (iptunnel_xmit_stats).
 	DropLinkTx tunnel.DropReason = "link_tx_dropped"
 	// DropLinkTxError: packets that no peer takes, or whose peer has no known
 	// endpoint.

@@ -82,11 +82,12 @@ func (g *greeter) add(asked map[wgkey.PublicKey]time.Time) {
 	}
 }
 
-// greet serves until ctx ends.
+// greet serves until ctx ends or the link is gone. What fails otherwise is tried
+// again: the link carries packets without it.
 func (t *Tunnel) greet(ctx context.Context, d *device) error {
 	again := time.NewTimer(0)
 	defer again.Stop()
-	for {
+	for told := ""; ; {
 		select {
 		case <-ctx.Done():
 			return nil
@@ -94,9 +95,17 @@ func (t *Tunnel) greet(ctx context.Context, d *device) error {
 		case <-again.C:
 		}
 		rest, err := t.greetDue(d)
-		if err != nil {
+		is := ""
+		switch {
+		case errors.Is(err, ErrGone):
 			return err
+		case err != nil:
+			rest, is = watchEvery, err.Error()
 		}
+		if is != told && is != "" {
+			t.log.Warn("peers cannot be greeted; it is tried again", "error", is)
+		}
+		told = is
 		if rest > 0 {
 			again.Reset(rest)
 		}
@@ -117,10 +126,22 @@ func (t *Tunnel) greetDue(d *device) (time.Duration, error) {
 	due, rest := t.greeter.due(s)
 	for _, m := range greetings(s, due) {
 		if err := d.set(m); err != nil {
+			t.greeter.putBack(due)
 			return 0, fmt.Errorf("greet peers: %w", err)
 		}
 	}
 	return rest, nil
+}
+
+// putBack has peers greeted the next time, where nobody asked for it since.
+func (g *greeter) putBack(due []wgkey.PublicKey) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, key := range due {
+		if _, ok := g.asked[key]; !ok {
+			g.asked[key] = g.now()
+		}
+	}
 }
 
 func (g *greeter) pending() bool {

@@ -1,7 +1,11 @@
 package kernel
 
 import (
+	"context"
+	"errors"
+	"log/slog"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -97,3 +101,52 @@ func TestLeftWhereHeard(t *testing.T) {
 		}
 	}
 }
+
+// TestGreetGoesOn: what keeps peers from being greeted does not end the tunnel, and
+// they are greeted when it can be; a link that is gone does end it.
+func TestGreetGoesOn(t *testing.T) {
+	links, wg := clients(t)
+	said := make(chan string, 100)
+	tun, err := New(Options{Interface: "lo", Logger: slog.New(slog.NewTextHandler(lines(said), nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := map[wgkey.PublicKey]time.Time{pub(1): time.Now()}
+	tun.greeter.add(asked)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	d := &device{name: "lo", index: 1, links: links, wg: wg} // no link of WireGuard's
+	go func() { ended <- tun.greet(ctx, d) }()
+	select {
+	case line := <-said:
+		if !strings.Contains(line, "cannot be greeted") {
+			t.Errorf("it says %q", line)
+		}
+	case err := <-ended:
+		t.Fatalf("it ended: %v", err)
+	}
+	cancel()
+	if err := <-ended; err != nil || !tun.greeter.pending() {
+		t.Errorf("%v, pending %v", err, tun.greeter.pending())
+	}
+	d.index = 1 << 30
+	if err := tun.greet(t.Context(), d); !errors.Is(err, ErrGone) {
+		t.Errorf("a link that is gone: %v", err)
+	}
+}
+
+// TestPutBack: who was not greeted is, the next time; who was asked for since, once.
+func TestPutBack(t *testing.T) {
+	now := time.Unix(1700000000, 0)
+	g := newGreeter(func() time.Time { return now })
+	g.add(map[wgkey.PublicKey]time.Time{pub(1): now.Add(-time.Second)})
+	g.putBack([]wgkey.PublicKey{pub(1), pub(2)})
+	if d := cmp.Diff(map[wgkey.PublicKey]time.Time{pub(1): now.Add(-time.Second), pub(2): now}, g.asked); d != "" {
+		t.Errorf("asked (-want +got):\n%s", d)
+	}
+}
+
+// lines are what is written, a line a value.
+type lines chan<- string
+
+func (l lines) Write(b []byte) (int, error) { l <- string(b); return len(b), nil }

@@ -5,6 +5,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"regexp"
+	"slices"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -43,13 +46,16 @@ func foreign(name, is, alias string) error {
 	return nil
 }
 
+// freshName is what fresh calls a link: 15 bytes, the most that there are.
+var freshName = regexp.MustCompile("^" + Mark + "-[0-9a-f]{7}$")
+
 // fresh makes a link that is ours, down, of a name that nobody has: killed in
 // the middle, it leaves no link of the name that is wanted without the mark.
 func fresh(links *netlink.Handle) (netlink.Link, error) {
 	var b [4]byte
 	_, _ = rand.Read(b[:]) // never fails
 	attrs := netlink.NewLinkAttrs()
-	attrs.Name = Mark + "-" + hex.EncodeToString(b[:])[:7] // 15 bytes, the most that there are
+	attrs.Name = Mark + "-" + hex.EncodeToString(b[:])[:7]
 	if err := links.LinkAdd(&netlink.Wireguard{LinkAttrs: attrs}); err != nil {
 		return nil, unavailable(err)
 	}
@@ -125,6 +131,58 @@ func Remove(name string) (bool, error) {
 		return false, errors.Join(fmt.Errorf("link %s is still there", name), err)
 	}
 	return true, nil
+}
+
+// strayAfter is far more than making a link takes.
+const strayAfter = time.Second
+
+// RemoveStrays removes links that were just being made when their process was killed,
+// and returns their names.
+func RemoveStrays() (removed []string, err error) {
+	links, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, fmt.Errorf("open netlink: %w", err)
+	}
+	defer links.Close()
+	left, err := strays(links)
+	if err != nil || len(left) == 0 {
+		return nil, err
+	}
+	time.Sleep(strayAfter) // what a living process makes has its name then, or is gone
+	again, err := strays(links)
+	errs := []error{err}
+	for _, l := range again {
+		if !slices.ContainsFunc(left, func(o netlink.Link) bool { return o.Attrs().Index == l.Attrs().Index }) {
+			continue
+		}
+		if err := remove(links, l); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		removed = append(removed, l.Attrs().Name)
+	}
+	return removed, errors.Join(errs...)
+}
+
+// strays may be of a process that lives.
+func strays(links *netlink.Handle) ([]netlink.Link, error) {
+	const attempts = 10 // where links come and go meanwhile
+	var all []netlink.Link
+	err := error(netlink.ErrDumpInterrupted)
+	for i := 0; i < attempts && errors.Is(err, netlink.ErrDumpInterrupted); i++ {
+		all, err = links.LinkList()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list links: %w", err)
+	}
+	return slices.DeleteFunc(all, func(l netlink.Link) bool {
+		return !isStray(l.Attrs().Name, l.Type(), l.Attrs().Alias, isUp(l))
+	}), nil
+}
+
+// isStray tells a link that fresh made, and that nobody named or removed since.
+func isStray(name, is, alias string, up bool) bool {
+	return is == kind && freshName.MatchString(name) && (alias == "" || alias == Mark) && !up
 }
 
 func linkOf(l netlink.Link) tunnel.Link {

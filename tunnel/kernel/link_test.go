@@ -4,9 +4,13 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/wgsteer/wgsteer/tunnel"
 )
@@ -96,6 +100,36 @@ func TestProbeLeavesNothing(t *testing.T) {
 		if links := o.links(t); links != "lo" {
 			t.Errorf("links %s", links)
 		}
+	}
+}
+
+// TestStrays: a link is made under a name that counts as a stray's, until it has its own.
+func TestStrays(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	h := newHost(t)
+	h.do(func() {
+		links, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer links.Close()
+		left, err := fresh(links)
+		if err == nil {
+			_, err = named(links, "wgx")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range [][]string{{left.Attrs().Name}, nil} {
+			if removed, err := RemoveStrays(); err != nil || !slices.Equal(removed, want) {
+				t.Errorf("removed %v, %v; want %v", removed, err, want)
+			}
+		}
+	})
+	if links := h.links(t); links != "lo wgx" {
+		t.Errorf("links %s", links)
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/wgsteer/wgsteer/internal/privtest"
 	"github.com/wgsteer/wgsteer/tunnel"
 	"github.com/wgsteer/wgsteer/wgkey"
@@ -42,6 +44,9 @@ func TestApplyLeads(t *testing.T) {
 		want := randomConfig(t, r)
 		if err := tun.Apply(t.Context(), want); err != nil {
 			t.Fatal(err)
+		}
+		if d := cmp.Diff(endpointsOf(want), tun.last, equal); d != "" {
+			t.Fatalf("kept of the configuration (-want +got):\n%s", d)
 		}
 		err := tun.with(func(d *device) error {
 			s, err := d.read()

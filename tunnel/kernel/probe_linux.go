@@ -8,6 +8,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 	"golang.zx2c4.com/wireguard/wgctrl"
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 )
 
 // Unavailable says why no WireGuard link of the kernel can be made here.
@@ -80,7 +81,7 @@ func openFamily(name string) (*wgctrl.Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open generic netlink: %w", err)
 	}
-	_, err = wg.Device(name)
+	_, err = deviceOf(wg, name)
 	switch {
 	case err == nil:
 		return wg, nil
@@ -90,4 +91,14 @@ func openFamily(name string) (*wgctrl.Client, error) {
 		err = fmt.Errorf("read the WireGuard link %s: %w", name, err)
 	}
 	return nil, errors.Join(err, wg.Close())
+}
+
+// deviceOf asks the kernel for a link. wgctrl takes a userspace tunnel's socket of
+// that name for one that the kernel does not know, whichever namespace that is of.
+func deviceOf(wg *wgctrl.Client, name string) (*wgtypes.Device, error) {
+	is, err := wg.Device(name)
+	if err == nil && is.Type != wgtypes.LinuxKernel {
+		return nil, os.ErrNotExist
+	}
+	return is, err
 }

@@ -180,6 +180,43 @@ func TestForeign(t *testing.T) {
 	}
 }
 
+// TestEndpointsOf: it keeps no secret, and tells Diff as much as the whole.
+func TestEndpointsOf(t *testing.T) {
+	there := netip.MustParseAddrPort("192.0.2.1:1")
+	config := tunnel.Config{PrivateKey: private(t, 1), ListenPort: 1, Peers: []tunnel.Peer{
+		{PublicKey: pub(1), PresharedKey: wgkey.NewPresharedKey([wgkey.Size]byte{9}), Endpoint: there, AllowedIPs: prefixes("10.1.0.0/16")}, {PublicKey: pub(2)},
+	}}
+	kept := endpointsOf(config)
+	if want := (tunnel.Config{Peers: []tunnel.Peer{{PublicKey: pub(1), Endpoint: there}, {PublicKey: pub(2)}}}); !cmp.Equal(want, kept, equal) {
+		t.Errorf("kept (-want +got):\n%s", cmp.Diff(want, kept, equal))
+	}
+	now := config.Clone()
+	now.Peers[0].Endpoint = netip.MustParseAddrPort("198.51.100.9:9") // it roamed
+	if c := tunnel.Diff(now.AsConfigured(kept), config); !c.Empty() {
+		t.Errorf("changes %+v", c)
+	}
+}
+
+// TestIsStray: what was being made, and nothing that anybody uses.
+func TestIsStray(t *testing.T) {
+	for _, tc := range []struct {
+		name, kind, alias string
+		up, stray         bool
+	}{
+		{"wgsteer-0123abc", "wireguard", "", false, true},
+		{"wgsteer-0123abc", "wireguard", Mark, false, true},
+		{"wgsteer-0123abc", "wireguard", Mark, true, false},
+		{"wgsteer-0123abc", "wireguard", "mine", false, false},
+		{"wgsteer-0123abc", "dummy", "", false, false},
+		{"wgsteer-office1", "wireguard", "", false, false},
+		{"wgsteer0", "wireguard", Mark, false, false},
+	} {
+		if is := isStray(tc.name, tc.kind, tc.alias, tc.up); is != tc.stray {
+			t.Errorf("%+v: %v", tc, is)
+		}
+	}
+}
+
 func TestUnavailable(t *testing.T) {
 	for _, tc := range []struct {
 		err  error

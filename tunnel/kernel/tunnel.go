@@ -40,9 +40,9 @@ type Tunnel struct {
 	mu     sync.RWMutex // held for reading while the device is in use
 	device *device      // nil while Run does not run
 
-	applying sync.Mutex // guards all below, and what is set on the device
-	applied  bool       // last is what this process configured
-	last     tunnel.Config
+	applying sync.Mutex    // guards all below, and what is set on the device
+	applied  bool          // last is what this process configured
+	last     tunnel.Config // endpoints alone, no secrets
 	// ungreeted are peers changed by an Apply that failed later.
 	ungreeted map[wgkey.PublicKey]time.Time
 }
