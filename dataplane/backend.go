@@ -62,7 +62,7 @@ func (r *reconciler) chooseBackend() error {
 	if err != nil {
 		return err
 	}
-	r.backend = chosen
+	r.backend, r.backendReason = chosen, reason
 	r.log.Info("backend", "backend", string(chosen), "reason", reason)
 	r.show(func(v *view) { v.backend, v.backendReason = chosen, reason })
 	return nil

@@ -99,12 +99,21 @@ type noted struct{ tunnel.Tunnel }
 
 func (noted) Stats() (tunnel.Stats, error) { return tunnel.Stats{Note: "it may fail"}, nil }
 
-// TestBackendIsTold: a node's record says what runs its tunnel.
+// TestBackendIsTold: a node's record says what runs its tunnel, and why, in one line.
 func TestBackendIsTold(t *testing.T) {
-	for _, b := range []Backend{"", Userspace, Kernel} {
-		p := makePlan(config(), key(t, "a"), facts{backend: b}, nil)
-		if p.self.Backend != string(b) {
-			t.Errorf("%q is told as %q", b, p.self.Backend)
+	long := strings.Repeat("é", keymgr.MaxReason)
+	for _, tc := range []struct {
+		backend      Backend
+		reason, told string
+	}{
+		{"", "", ""},
+		{Userspace, "auto: no\n\tmodule ", "auto: no module"},
+		{Kernel, "configured", "configured"},
+		{Userspace, "x" + long, "x" + long[:keymgr.MaxReason-2]},
+	} {
+		p := makePlan(config(), key(t, "a"), facts{backend: tc.backend, backendReason: tc.reason}, nil)
+		if p.self.Backend != string(tc.backend) || p.self.BackendReason != tc.told {
+			t.Errorf("%q, %q is told as %q, %q", tc.backend, tc.reason, p.self.Backend, p.self.BackendReason)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/wgsteer/wgsteer/keymgr"
 	"github.com/wgsteer/wgsteer/steering"
@@ -13,9 +14,10 @@ import (
 
 // facts is what plan has to know of the host.
 type facts struct {
-	tunnel  tunnel.Link // zero while there is none
-	backend Backend     // of this node; empty before it is chosen
-	uplinks []steering.Device
+	tunnel        tunnel.Link // zero while there is none
+	backend       Backend     // of this node; empty before it is chosen
+	backendReason string      // why it was
+	uplinks       []steering.Device
 	// defaultAddresses are the node's addresses where none are configured.
 	defaultAddresses []netip.Addr
 }
@@ -79,6 +81,16 @@ func makePlan(c Config, key wgkey.PrivateKey, f facts, nodes []keymgr.Node) plan
 	return p
 }
 
+// oneLine is text as a record has it: without what breaks lines, and cut where it is too
+// long for one.
+func oneLine(text string) string {
+	text = strings.Join(strings.Fields(text), " ")
+	if len(text) > keymgr.MaxReason {
+		text = strings.ToValidUTF8(text[:keymgr.MaxReason], "")
+	}
+	return text
+}
+
 // self is the record that this node publishes.
 func self(c Config, key wgkey.PublicKey, f facts) keymgr.Node {
 	n := keymgr.Node{
@@ -89,6 +101,7 @@ func self(c Config, key wgkey.PublicKey, f facts) keymgr.Node {
 		PodCIDRs:            c.PodCIDRs,
 		PersistentKeepalive: c.PersistentKeepalive,
 		Backend:             string(f.backend),
+		BackendReason:       oneLine(f.backendReason),
 	}
 	if len(n.NodeIPs) == 0 {
 		n.NodeIPs = f.defaultAddresses

@@ -34,8 +34,9 @@ type reconciler struct {
 	notes  []keymgr.Problem
 	key    wgkey.PrivateKey
 
-	backend   Backend // chosen by check
-	noBackend error   // why none could be
+	backend       Backend // chosen by check
+	backendReason string  // why
+	noBackend     error   // why none could be
 
 	steer *steering.Steering
 	state steering.State // as last applied
@@ -244,7 +245,7 @@ func (r *reconciler) discover(nodes []keymgr.Node) error {
 	if err != nil {
 		return err
 	}
-	f := facts{backend: r.backend, uplinks: found.Uplinks, defaultAddresses: found.DefaultAddresses}
+	f := facts{backend: r.backend, backendReason: r.backendReason, uplinks: found.Uplinks, defaultAddresses: found.DefaultAddresses}
 	if r.tunnel != nil {
 		if f.tunnel, err = r.tunnel.Link(); err != nil {
 			return err

@@ -64,9 +64,10 @@ type Peer struct {
 	Endpoint      netip.AddrPort  `json:"endpoint"` // where datagrams go now
 	PodCIDRs      []netip.Prefix  `json:"podCIDRs"`
 	NodeIPs       []netip.Addr    `json:"nodeIPs"`
-	Backend       string          `json:"backend,omitempty"` // as its record says; empty: it does not
-	LastHandshake time.Time       `json:"lastHandshake"`     // zero: none yet
-	RxBytes       uint64          `json:"rxBytes"`           // outer, as wg(8) counts
+	Backend       string          `json:"backend,omitempty"`       // as its record says; empty: it does not
+	BackendReason string          `json:"backendReason,omitempty"` // why, as its record says
+	LastHandshake time.Time       `json:"lastHandshake"`           // zero: none yet
+	RxBytes       uint64          `json:"rxBytes"`                 // outer, as wg(8) counts
 	TxBytes       uint64          `json:"txBytes"`
 	// Steered counts the inner packets, by the eBPF programs.
 	Steered steering.PeerCounts `json:"steered"`

@@ -120,7 +120,7 @@ func peers(nodes []keymgr.Node, stats []tunnel.PeerStats, counts []steering.Peer
 		t := byKey[n.PublicKey]
 		out[i] = Peer{
 			Name: n.Name, PublicKey: n.PublicKey, Endpoint: t.Endpoint,
-			PodCIDRs: n.PodCIDRs, NodeIPs: n.NodeIPs, Backend: n.Backend,
+			PodCIDRs: n.PodCIDRs, NodeIPs: n.NodeIPs, Backend: n.Backend, BackendReason: n.BackendReason,
 			LastHandshake: t.LastHandshake, RxBytes: t.RxBytes, TxBytes: t.TxBytes,
 			Steered: byName[n.Name],
 		}

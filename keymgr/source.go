@@ -26,16 +26,21 @@ type Node struct {
 	PersistentKeepalive time.Duration `json:"persistentKeepaliveNanoseconds,omitempty"`
 	// Backend is what runs the node's tunnel, for people; empty: it does not say.
 	Backend string `json:"backend,omitempty"`
+	// BackendReason is why that was chosen, one line of at most MaxReason bytes.
+	BackendReason string `json:"backendReason,omitempty"`
 	// Record is where the source found this, as the user would find it: a file
 	// or an object. It is for messages, and no part of what is published.
 	Record string `json:"record,omitempty"`
 }
 
+// MaxReason is the longest Node.BackendReason, in bytes.
+const MaxReason = 512
+
 // Equal reports whether n and o tell the same; where they were found does not
 // count.
 func (n Node) Equal(o Node) bool {
 	return n.Name == o.Name && n.PublicKey == o.PublicKey && n.Endpoint == o.Endpoint &&
-		n.PersistentKeepalive == o.PersistentKeepalive && n.Backend == o.Backend &&
+		n.PersistentKeepalive == o.PersistentKeepalive && n.Backend == o.Backend && n.BackendReason == o.BackendReason &&
 		slices.Equal(n.NodeIPs, o.NodeIPs) && slices.Equal(n.PodCIDRs, o.PodCIDRs)
 }
 

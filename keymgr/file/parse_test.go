@@ -31,6 +31,7 @@ func fullNode() keymgr.Node {
 		PodCIDRs:            []netip.Prefix{netip.MustParsePrefix("10.244.1.0/24"), netip.MustParsePrefix("fd00:0:0:1::/64")},
 		PersistentKeepalive: 25 * time.Second,
 		Backend:             "kernel",
+		BackendReason:       "auto: the kernel has WireGuard",
 	}
 }
 
@@ -53,15 +54,18 @@ podCIDRs:
   - fd00:0:0:1::/64
 persistentKeepalive: 25s
 backend: kernel
+backendReason: "auto: the kernel has WireGuard"
 `},
 		{name: "JSON", text: `{"name": "node-a", "publicKey": "` + testKey + `"}`, want: bare},
 		{name: "Windows line ends", text: strings.ReplaceAll(head, "\n", "\r\n"), want: bare},
 		{name: "no line end", text: strings.TrimSuffix(head, "\n"), want: bare},
 		{name: "document marks and comments", text: "# x\n---\n" + head + "# y\n...\n", want: bare},
-		{name: "empty values are absent fields", text: head + "endpoint:\nnodeIPs:\npodCIDRs: []\npersistentKeepalive:\nbackend:\n", want: bare},
+		{name: "empty values are absent fields", text: head + "endpoint:\nnodeIPs:\npodCIDRs: []\npersistentKeepalive:\nbackend:\nbackendReason:\n", want: bare},
 		{name: "empty endpoint", text: head + "endpoint: ''\n", want: bare},
 		{name: "IPv6 in a list", text: head + "nodeIPs:\n- fd00::1\n- '2001:db8::'\n", want: withIPs},
 		{name: "no backend's name", text: head + "backend: [kernel]\n", want: bare, warnings: []string{"line 3: backend: is no word such as kernel, and ignored"}},
+		{name: "no reason", text: head + "backendReason: [x]\n", want: bare, warnings: []string{"line 3: backendReason: is no text of one line, and ignored"}},
+		{name: "a reason of two lines", text: head + "backendReason: \"x\\ny\"\n", want: bare, warnings: []string{"line 3: backendReason: is no text of one line, and ignored"}},
 		{name: "a backend's name that is none", text: head + "backend: 'x y'\n", want: bare, warnings: []string{"line 3: backend: is no word such as kernel, and ignored"}},
 		{name: "unknown fields", text: head + "zone: eu\nlabels: {a: [1, &x 2, *x]}\n", want: bare, warnings: []string{
 			`line 3: unknown field "zone" is ignored; a newer version may know it`,
@@ -213,6 +217,7 @@ podCIDRs:
 - fd00:0:0:1::/64
 persistentKeepalive: 25s
 backend: kernel
+backendReason: "auto: the kernel has WireGuard"
 `
 	if diff := cmp.Diff(want, string(got)); diff != "" {
 		t.Errorf("record (-want +got):\n%s", diff)

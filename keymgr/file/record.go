@@ -27,11 +27,12 @@ type document struct {
 	PodCIDRs            []string `yaml:"podCIDRs,omitempty"`
 	PersistentKeepalive string   `yaml:"persistentKeepalive,omitempty"`
 	Backend             string   `yaml:"backend,omitempty"`
+	BackendReason       string   `yaml:"backendReason,omitempty"`
 }
 
 // render returns the record of n, and an error if no node could read it back.
 func render(n keymgr.Node) ([]byte, error) {
-	doc := document{Name: n.Name, PublicKey: n.PublicKey.String(), Backend: n.Backend}
+	doc := document{Name: n.Name, PublicKey: n.PublicKey.String(), Backend: n.Backend, BackendReason: n.BackendReason}
 	if n.Endpoint.IsValid() {
 		doc.Endpoint = n.Endpoint.String()
 	}
