@@ -84,6 +84,7 @@ func TestKernelTunnelOutlivesItsDaemon(t *testing.T) {
 	c.startAll()
 	s := startNumbered(t, c)
 	session := func() time.Time { return c.status("node-a").Peers[0].LastHandshake }
+	c.settled("node-a", "node-b")
 	before, index := session(), c.linkOf("node-b")
 	goesOn := func() {
 		t.Helper()

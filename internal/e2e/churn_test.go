@@ -33,10 +33,7 @@ import (
 // where silence has 8 of them, the changes may have 25.
 func TestPeersComeAndGoUnderTraffic(t *testing.T) {
 	c := upWith(t, plain, netlab.Options{Families: []int{4}})
-	// At the start both ends greet, and what crossed is tried again after 5 s.
-	c.await("node-a", "a session that has settled", func(s dataplane.Status) bool {
-		return time.Since(peer(s, "node-b").LastHandshake) > 6*time.Second
-	})
+	c.settled("node-a", "node-b")
 	start := c.status("node-a")
 	s := startPaced(t, c)
 	s.reset()

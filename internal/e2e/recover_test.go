@@ -136,6 +136,16 @@ func TestRotationLeavesOthersAlone(t *testing.T) {
 	c.encrypted(func() { c.mustFlow(c.Flows()...) })
 }
 
+// settled waits until no further handshake follows that of a start: both ends greet
+// then, and what crossed is tried again after 5 s.
+func (c *cluster) settled(node, other string) {
+	c.t.Helper()
+	c.await(node, "a session that has settled", func(s dataplane.Status) bool {
+		last := peer(s, other).LastHandshake
+		return !last.IsZero() && time.Since(last) > 6*time.Second
+	})
+}
+
 func peer(s dataplane.Status, name string) dataplane.Peer {
 	for _, p := range s.Peers {
 		if p.Name == name {
