@@ -16,6 +16,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 	"golang.zx2c4.com/wireguard/wgctrl"
+
+	"github.com/wgsteer/wgsteer/internal/privtest"
 )
 
 // victim names, in the environment, the link that a process is to run until it is
@@ -45,7 +47,7 @@ func TestAdoption(t *testing.T) {
 	if err := a.stop(); err != nil {
 		t.Fatal(err)
 	}
-	killed := startVictim(t, a.host, a.name)
+	killed := startVictim(t, a.Host, a.name)
 	if err := killed.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +67,7 @@ func TestAdoption(t *testing.T) {
 		t.Fatal(err)
 	}
 	var index int
-	a.do(func() {
+	a.Do(func() {
 		found, up, err := Find(a.name)
 		if err != nil || !up {
 			t.Errorf("up %v, %v", up, err)
@@ -86,29 +88,27 @@ func TestAdoption(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []bool{true, false} {
-		a.do(func() {
+		a.Do(func() {
 			if removed, err := Remove(a.name); err != nil || removed != want {
 				t.Errorf("removed %v, %v; want %v", removed, err, want)
 			}
 		})
 	}
-	if links := a.links(t); strings.Contains(links, a.name) {
+	if links := links(t, a.Host); strings.Contains(links, a.name) {
 		t.Errorf("links %s", links)
 	}
 }
 
 // startVictim runs a process that runs a tunnel, until it is ready.
-func startVictim(t *testing.T, h *host, name string) *exec.Cmd {
+func startVictim(t *testing.T, h *privtest.Host, name string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), victim+"="+name)
-	cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.do(func() { err = cmd.Start() })
-	if err != nil {
+	if err := h.Start(cmd); err != nil {
 		t.Fatal(err)
 	}
 	if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
@@ -128,7 +128,7 @@ func TestThreaded(t *testing.T) {
 	if err := os.Mkdir(sysfs, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	a.do(func() {
+	a.Do(func() {
 		if err := unix.Mount("sysfs", sysfs, "sysfs", 0, ""); err != nil {
 			t.Fatalf("mount sysfs: %v", err)
 		}
@@ -137,7 +137,7 @@ func TestThreaded(t *testing.T) {
 	if err := a.stop(); err != nil {
 		t.Fatal(err)
 	}
-	a.tunnel, a.stop = start(t, a.host, Options{Interface: a.name, Sysfs: sysfs})
+	a.tunnel, a.stop = start(t, a.Host, Options{Interface: a.name, Sysfs: sysfs})
 	for _, value := range []string{"0", "1", "0"} {
 		if err := os.WriteFile(filepath.Join(sysfs, "class/net", a.name, "threaded"), []byte(value), 0); err != nil {
 			t.Fatal(err)

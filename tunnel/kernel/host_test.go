@@ -1,15 +1,10 @@
 package kernel
 
 import (
-	"fmt"
 	"os"
-	"os/exec"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/wgsteer/wgsteer/internal/privtest"
 )
@@ -27,50 +22,6 @@ func needWireGuard(t *testing.T) {
 	}
 }
 
-// host is a network namespace: a thread that lives in it, for isolated tests alone,
-// runs what is given to do. What is opened there belongs to it.
-type host struct {
-	work chan func()
-	tid  int
-}
-
-func newHost(t *testing.T) *host {
-	t.Helper()
-	h := &host{work: make(chan func())}
-	started := make(chan error)
-	go func() {
-		runtime.LockOSThread() // and never unlock: the thread is of no other use
-		h.tid = unix.Gettid()
-		started <- unix.Unshare(unix.CLONE_NEWNET)
-		for f := range h.work {
-			f()
-		}
-	}()
-	if err := <-started; err != nil {
-		t.Fatalf("make a network namespace: %v", err)
-	}
-	h.sh(t, "ip link set lo up")
-	return h
-}
-
-func (h *host) do(f func()) {
-	done := make(chan struct{})
-	h.work <- func() { defer close(done); f() }
-	<-done
-}
-
-// sh runs a shell script in the namespace and returns its output.
-func (h *host) sh(t *testing.T, script string, args ...any) string {
-	t.Helper()
-	var out []byte
-	var err error
-	h.do(func() { out, err = exec.Command("sh", "-ec", fmt.Sprintf(script, args...)).CombinedOutput() })
-	if err != nil {
-		t.Fatalf("%s: %v\n%s", fmt.Sprintf(script, args...), err, out)
-	}
-	return string(out)
-}
-
 // until waits for a condition.
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
@@ -82,9 +33,9 @@ func until(t *testing.T, what string, ok func() bool) {
 }
 
 // links are the names of a namespace's links.
-func (h *host) links(t *testing.T) string {
+func links(t *testing.T, h *privtest.Host) string {
 	t.Helper()
-	return strings.Join(strings.Fields(h.sh(t, "ip -o link | cut -d: -f2")), " ")
+	return strings.Join(strings.Fields(h.Sh(t, "ip -o link | cut -d: -f2")), " ")
 }
 
 // TestMain runs a tunnel where the test binary was started to be killed.

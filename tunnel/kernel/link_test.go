@@ -12,6 +12,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/wgsteer/wgsteer/internal/privtest"
 	"github.com/wgsteer/wgsteer/tunnel"
 )
 
@@ -36,7 +37,7 @@ func TestStats(t *testing.T) {
 	if sb.PublicKey != b.key.Public() || sb.ListenPort != port || sa.Peers[0].TxBytes < uint64(sent)*36 || sb.Peers[0].RxBytes < uint64(sent)*36 {
 		t.Errorf("a %+v\nb %+v", sa, sb)
 	}
-	a.do(func() {
+	a.Do(func() {
 		c, err := net.Dial("udp", "10.7.7.7:9") // nobody's
 		if err != nil {
 			t.Fatal(err)
@@ -58,19 +59,19 @@ func TestForeignLinks(t *testing.T) {
 	if !isolated(t) {
 		return
 	}
-	h := newHost(t)
+	h := privtest.NewHost(t, unix.CLONE_NEWNET)
 	for _, kind := range []string{"dummy", "wireguard"} {
-		h.sh(t, "ip link add wgx type %s", kind)
-		before := h.sh(t, "ip -d link show wgx")
+		h.Sh(t, "ip link add wgx type %s", kind)
+		before := h.Sh(t, "ip -d link show wgx")
 		tun, err := New(Options{Interface: "wgx"})
 		if err != nil {
 			t.Fatal(err)
 		}
-		h.do(func() { err = tun.Run(t.Context()) })
+		h.Do(func() { err = tun.Run(t.Context()) })
 		if err == nil || !strings.Contains(err.Error(), "ip link delete wgx") {
 			t.Errorf("%s: %v", kind, err)
 		}
-		h.do(func() {
+		h.Do(func() {
 			if found, _, err := Find("wgx"); err != nil || found != (tunnel.Link{}) {
 				t.Errorf("%s: found %v, %v", kind, found, err)
 			}
@@ -78,10 +79,10 @@ func TestForeignLinks(t *testing.T) {
 				t.Errorf("%s: removed %v, %v", kind, removed, err)
 			}
 		})
-		if after := h.sh(t, "ip -d link show wgx"); after != before {
+		if after := h.Sh(t, "ip -d link show wgx"); after != before {
 			t.Errorf("%s: was %s, is %s", kind, before, after)
 		}
-		h.sh(t, "ip link delete wgx")
+		h.Sh(t, "ip link delete wgx")
 	}
 }
 
@@ -90,14 +91,14 @@ func TestProbeLeavesNothing(t *testing.T) {
 	if !isolated(t) {
 		return
 	}
-	h, other := newHost(t), newHost(t)
-	h.do(func() {
+	h, other := privtest.NewHost(t, unix.CLONE_NEWNET), privtest.NewHost(t, unix.CLONE_NEWNET)
+	h.Do(func() {
 		if err := Probe(); err != nil {
 			t.Error(err)
 		}
 	})
-	for _, o := range []*host{h, other} {
-		if links := o.links(t); links != "lo" {
+	for _, o := range []*privtest.Host{h, other} {
+		if links := links(t, o); links != "lo" {
 			t.Errorf("links %s", links)
 		}
 	}
@@ -108,8 +109,8 @@ func TestStrays(t *testing.T) {
 	if !isolated(t) {
 		return
 	}
-	h := newHost(t)
-	h.do(func() {
+	h := privtest.NewHost(t, unix.CLONE_NEWNET)
+	h.Do(func() {
 		links, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 		if err != nil {
 			t.Fatal(err)
@@ -128,7 +129,7 @@ func TestStrays(t *testing.T) {
 			}
 		}
 	})
-	if links := h.links(t); links != "lo wgx" {
+	if links := links(t, h); links != "lo wgx" {
 		t.Errorf("links %s", links)
 	}
 }
@@ -141,20 +142,20 @@ func TestLinkThatGoes(t *testing.T) {
 	a, b := pair(t)
 	connect(t, a, b)
 	was := a.peer(t, b).LastHandshake
-	a.sh(t, "ip link set wga down")
+	a.Sh(t, "ip link set wga down")
 	until(t, "new session", func() bool { return a.peer(t, b).LastHandshake.After(was) })
 
 	// Set down while nobody runs it, it has a new session after the next start.
 	if err := a.stop(); err != nil {
 		t.Fatal(err)
 	}
-	a.sh(t, "ip link set wga down")
+	a.Sh(t, "ip link set wga down")
 	start := time.Now()
 	a.run(t)
 	a.apply(t, a.to(b))
 	until(t, "session after the start", func() bool { return a.peer(t, b).LastHandshake.After(start) })
 
-	h := newHost(t)
+	h := privtest.NewHost(t, unix.CLONE_NEWNET)
 	tun, err := New(Options{Interface: "wgx"})
 	if err != nil {
 		t.Fatal(err)
@@ -162,9 +163,9 @@ func TestLinkThatGoes(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	ended := make(chan error, 1)
-	h.do(func() { go inNamespace(h.tid, func() { ended <- tun.Run(ctx) }) })
+	go inNamespace(h, func() { ended <- tun.Run(ctx) })
 	<-tun.Ready()
-	h.sh(t, "ip link delete wgx")
+	h.Sh(t, "ip link delete wgx")
 	if err := <-ended; !errors.Is(err, ErrGone) {
 		t.Errorf("Run: %v", err)
 	}
@@ -180,8 +181,8 @@ func TestPortTaken(t *testing.T) {
 	}
 	a, b := pair(t)
 	connect(t, a, b)
-	start(t, a.host, Options{Interface: "wgx"})
-	a.sh(t, "wg set wgx listen-port 999")
+	start(t, a.Host, Options{Interface: "wgx"})
+	a.Sh(t, "wg set wgx listen-port 999")
 	c := a.to(b)
 	c.ListenPort = 999
 	if err := a.tunnel.Apply(t.Context(), c); err == nil || !strings.Contains(err.Error(), "999") {

@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/wgsteer/wgsteer/internal/privtest"
 	"github.com/wgsteer/wgsteer/tunnel"
 	"github.com/wgsteer/wgsteer/wgkey"
@@ -35,7 +37,7 @@ func TestApplyLeads(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
-	h := newHost(t)
+	h := privtest.NewHost(t, unix.CLONE_NEWNET)
 	tun, _ := start(t, h, Options{Interface: "wga"})
 	if err := tun.Apply(t.Context(), tunnel.Config{}); err == nil {
 		t.Error("a configuration without a key is taken")
@@ -152,7 +154,7 @@ func TestGreet(t *testing.T) {
 				t.Fatal(err)
 			}
 			until(t, "keepalive", func() bool { return a.peer(t, b).TxBytes > before.TxBytes })
-			if is := a.sh(t, "wg show wga persistent-keepalive"); !strings.Contains(is, map[time.Duration]string{0: "off", 25 * time.Second: "25"}[interval]) {
+			if is := a.Sh(t, "wg show wga persistent-keepalive"); !strings.Contains(is, map[time.Duration]string{0: "off", 25 * time.Second: "25"}[interval]) {
 				t.Errorf("persistent keepalive %q", is)
 			}
 		})

@@ -2,20 +2,20 @@ package kernel
 
 import (
 	"context"
-	"fmt"
 	"net/netip"
 	"runtime"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/wgsteer/wgsteer/internal/privtest"
 	"github.com/wgsteer/wgsteer/tunnel"
 	"github.com/wgsteer/wgsteer/wgkey"
 )
 
 // end is one side of a pair: a host with a tunnel.
 type end struct {
-	*host
+	*privtest.Host
 	name   string // of the link, and of the address on it
 	outer  netip.Addr
 	inner  netip.Prefix
@@ -29,13 +29,13 @@ const port = 51871
 // pair are two ends on one wire, with tunnels that run but know no peer yet.
 func pair(t *testing.T) (a, b *end) {
 	t.Helper()
-	a = &end{host: newHost(t), name: "wga", outer: netip.MustParseAddr("192.0.2.1"), inner: netip.MustParsePrefix("10.0.1.1/24"), key: private(t, 1)}
-	b = &end{host: newHost(t), name: "wgb", outer: netip.MustParseAddr("192.0.2.2"), inner: netip.MustParsePrefix("10.0.2.1/24"), key: private(t, 2)}
-	a.sh(t, "ip link add u0 type veth peer name u0 netns %d", b.tid)
+	a = &end{Host: privtest.NewHost(t, unix.CLONE_NEWNET), name: "wga", outer: netip.MustParseAddr("192.0.2.1"), inner: netip.MustParsePrefix("10.0.1.1/24"), key: private(t, 1)}
+	b = &end{Host: privtest.NewHost(t, unix.CLONE_NEWNET), name: "wgb", outer: netip.MustParseAddr("192.0.2.2"), inner: netip.MustParsePrefix("10.0.2.1/24"), key: private(t, 2)}
+	a.Sh(t, "ip link add u0 type veth peer name u0 netns %d", b.PID())
 	for _, e := range []*end{a, b} {
-		e.sh(t, "ip addr add %s/24 dev u0; ip link set u0 up", e.outer)
+		e.Sh(t, "ip addr add %s/24 dev u0; ip link set u0 up", e.outer)
 		e.run(t)
-		e.sh(t, "ip addr add %s/32 dev %s; ip route add 10.0.0.0/8 dev %s", e.inner.Addr(), e.name, e.name)
+		e.Sh(t, "ip addr add %s/32 dev %s; ip route add 10.0.0.0/8 dev %s", e.inner.Addr(), e.name, e.name)
 	}
 	return a, b
 }
@@ -43,11 +43,11 @@ func pair(t *testing.T) (a, b *end) {
 // run runs a tunnel until the test ends or stop is called.
 func (e *end) run(t *testing.T) {
 	t.Helper()
-	e.tunnel, e.stop = start(t, e.host, Options{Interface: e.name})
+	e.tunnel, e.stop = start(t, e.Host, Options{Interface: e.name})
 }
 
 // start runs a tunnel in a host.
-func start(t *testing.T, h *host, o Options) (*Tunnel, func() error) {
+func start(t *testing.T, h *privtest.Host, o Options) (*Tunnel, func() error) {
 	t.Helper()
 	tun, err := New(o)
 	if err != nil {
@@ -55,7 +55,7 @@ func start(t *testing.T, h *host, o Options) (*Tunnel, func() error) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	h.do(func() { go inNamespace(h.tid, func() { ended <- tun.Run(ctx) }) })
+	go inNamespace(h, func() { ended <- tun.Run(ctx) })
 	select {
 	case <-tun.Ready():
 	case err := <-ended:
@@ -79,14 +79,9 @@ func start(t *testing.T, h *host, o Options) (*Tunnel, func() error) {
 }
 
 // inNamespace calls f in a thread of the namespace, which ends with f.
-func inNamespace(tid int, f func()) {
+func inNamespace(h *privtest.Host, f func()) {
 	runtime.LockOSThread()
-	fd, err := unix.Open(fmt.Sprintf("/proc/self/task/%d/ns/net", tid), unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err == nil {
-		err = unix.Setns(fd, unix.CLONE_NEWNET)
-		unix.Close(fd)
-	}
-	if err != nil {
+	if err := h.Enter(); err != nil {
 		panic(err)
 	}
 	f()

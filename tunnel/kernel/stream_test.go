@@ -26,11 +26,11 @@ func startStream(t *testing.T, a, b *end) *stream {
 	var in net.PacketConn
 	var out net.Conn
 	var err error
-	b.do(func() { in, err = net.ListenPacket("udp4", fmt.Sprintf("%s:9", b.inner.Addr())) })
+	b.Do(func() { in, err = net.ListenPacket("udp4", fmt.Sprintf("%s:9", b.inner.Addr())) })
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.do(func() {
+	a.Do(func() {
 		out, err = net.DialUDP("udp4", &net.UDPAddr{IP: a.inner.Addr().AsSlice()}, &net.UDPAddr{IP: b.inner.Addr().AsSlice(), Port: 9})
 	})
 	if err != nil {
