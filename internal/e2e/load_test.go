@@ -109,7 +109,8 @@ func (l *load) start(ctx context.Context, c *cluster, p pace, from, to netlab.En
 	l.done.Go(func() { sendStream(ctx, from, streamAt, p) })
 }
 
-// sendDatagrams goes on after errors: while nothing gets through they are expected.
+// sendDatagrams goes on after errors: while nothing gets through they are expected, and
+// one that the kernel refuses, as by an unreachable route, counts as sent.
 func (w *way) sendDatagrams(ctx context.Context, every time.Duration) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
