@@ -96,11 +96,6 @@ func decrypted(t *testing.T, tun *os.File, source, to netip.Addr) {
 // names, and that device among them; pods behind theirs have everything.
 func TestPodDevices(t *testing.T) {
 	byMechanism(t, func(t *testing.T, n node, o steering.Options) {
-		host, err := netns.Get()
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer host.Close()
 		s := start(t, o)
 		tun, index := openTUN(t, o.Name)
 		hidden, hidden6 := netip.MustParseAddr("10.244.1.9"), netip.MustParseAddr("fd00:244:1::9")
@@ -131,7 +126,7 @@ func TestPodDevices(t *testing.T) {
 				{"peer's pod to hidden pod", far, peerPod, hidden, step.verdict},
 				{"peer's pod to hidden pod, IPv6", far, peerPod6, hidden6, step.verdict},
 				{"peer's node to hidden pod", far, peerNode, hidden, step.verdict},
-				{"peer's pod to node", host, peerPod, nodeAddr, ""},
+				{"peer's pod to node", n.host, peerPod, nodeAddr, ""},
 				{"peer's pod to pod", n.pod, peerPod, podAddr, map[bool]string{true: step.verdict}[step.name == "strict, none of them"]},
 				{"peer's pod to pod, IPv6", n.pod, peerPod6, podAddr6, map[bool]string{true: step.verdict}[step.name == "strict, none of them"]},
 			} {
@@ -154,7 +149,7 @@ func TestPodDevices(t *testing.T) {
 			}
 			t.Run(step.name+"/node to hidden pod", func(t *testing.T) { // not out of the tunnel
 				conn := listen(t, far, hidden)
-				send(t, host, netip.Addr{}, hidden, t.Name())
+				send(t, n.host, netip.Addr{}, hidden, t.Name())
 				arrives(t, conn, t.Name())
 			})
 		}

@@ -14,11 +14,6 @@ import (
 // and is counted in both.
 func TestIngress(t *testing.T) {
 	byMechanism(t, func(t *testing.T, n node, o steering.Options) {
-		host, err := netns.Get()
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer host.Close()
 		s := start(t, o)
 		_, index := openTUN(t, o.Name)
 		state := steered(index)
@@ -37,12 +32,12 @@ func TestIngress(t *testing.T) {
 			}{
 				{"peer's pod to pod", peerPod, podAddr, n.pod, refuse, "plaintext_in"},
 				{"peer's pod to pod, IPv6", peerPod6, podAddr6, n.pod, refuse, "plaintext_in"},
-				{"peer's pod to node", peerPod, nodeAddr, host, refuse, "plaintext_in"},
+				{"peer's pod to node", peerPod, nodeAddr, n.host, refuse, "plaintext_in"},
 				{"unknown pod to pod", unknownPod, podAddr, n.pod, refuse, "plaintext_in"},
 				{"peer's node to pod", peerNode, podAddr, n.pod, refuse, "plaintext_in"},
 				{"peer's node to pod, IPv6", peerNode6, podAddr6, n.pod, refuse, "plaintext_in"},
-				{"peer's node to node", peerNode, nodeAddr, host, "pass", "not_pod_traffic"},
-				{"peer's node to node, IPv6", peerNode6, nodeAddr6, host, "pass", "not_pod_traffic"},
+				{"peer's node to node", peerNode, nodeAddr, n.host, "pass", "not_pod_traffic"},
+				{"peer's node to node, IPv6", peerNode6, nodeAddr6, n.host, "pass", "not_pod_traffic"},
 				{"the world to pod", outside, podAddr, n.pod, "pass", "not_pod_traffic"},
 			} {
 				t.Run(name+test.name, func(t *testing.T) {

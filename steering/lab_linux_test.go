@@ -26,7 +26,7 @@ import (
 // an uplink eth0 to a namespace that stands for the rest of the world, and a pod
 // in a namespace of its own.
 type node struct {
-	pod, world netns.NsHandle
+	pod, world, host netns.NsHandle // host is the node's own
 }
 
 // Where everything is. The world answers for peer pods as well, so that a packet
@@ -74,7 +74,12 @@ func prefixes(texts ...string) []netip.Prefix {
 // newNode builds the node and takes it down with the test.
 func newNode(t *testing.T) node {
 	t.Helper()
-	n := node{pod: newNamespace(t), world: newNamespace(t)}
+	host, err := netns.Get()
+	if err != nil {
+		t.Fatalf("find the network namespace: %v", err)
+	}
+	t.Cleanup(func() { host.Close() })
+	n := node{pod: newNamespace(t), world: newNamespace(t), host: host}
 	veth(t, "eth0", n.world, "192.0.2.1/24", "2001:db8::1/64")
 	veth(t, "pod0", n.pod, "10.244.1.1/24", "fd00:244:1::1/64")
 	write(t, "/proc/sys/net/ipv4/ip_forward", "1")

@@ -19,11 +19,6 @@ import (
 // the strictest that a host can have.
 func TestPathMTU(t *testing.T) {
 	byMechanism(t, func(t *testing.T, n node, o steering.Options) {
-		host, err := netns.Get()
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer host.Close()
 		write(t, "/proc/sys/net/ipv4/conf/all/rp_filter", "1")
 		write(t, "/proc/sys/net/ipv4/conf/default/rp_filter", "1")
 		s := start(t, o)
@@ -36,7 +31,7 @@ func TestPathMTU(t *testing.T) {
 		for _, to := range []string{"10.244.2.7", "10.244.2.8", "fd00:244:2::7", "fd00:244:2::8"} {
 			// The pod first: what the node knows of IPv6, it would tell the pod itself.
 			for _, name := range []string{"pod", "node"} {
-				from := map[string]netns.NsHandle{"pod": n.pod, "node": host}[name]
+				from := map[string]netns.NsHandle{"pod": n.pod, "node": n.host}[name]
 				to := netip.MustParseAddr(to)
 				segments := 1
 				if to.AsSlice()[len(to.AsSlice())-1] == 8 {

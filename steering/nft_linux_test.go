@@ -82,11 +82,6 @@ func TestUnsteeredDevice(t *testing.T) {
 		t.Run(fmt.Sprintf("strict %v", strict), func(t *testing.T) {
 			n, o, s := nftNode(t, strict)
 			far := plugIn(t)
-			host, err := netns.Get()
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer host.Close()
 			refused := map[bool]string{true: "drop", false: "pass"}[strict]
 			for _, test := range []struct {
 				name     string
@@ -100,32 +95,32 @@ func TestUnsteeredDevice(t *testing.T) {
 				{"pod to unknown pod", n.pod, far, podAddr, unknownPod, "unsteered_egress"},
 				{"pod to peer's node", n.pod, far, podAddr, peerNode, "unsteered_egress"},
 				{"pod to peer's node, IPv6", n.pod, far, podAddr6, peerNode6, "unsteered_egress"},
-				{"node to peer's pod", host, far, netip.Addr{}, peerPod, "unsteered_egress"},
-				{"node to peer's pod, IPv6", host, far, netip.Addr{}, peerPod6, "unsteered_egress"},
+				{"node to peer's pod", n.host, far, netip.Addr{}, peerPod, "unsteered_egress"},
+				{"node to peer's pod, IPv6", n.host, far, netip.Addr{}, peerPod6, "unsteered_egress"},
 				{"peer's pod to pod", far, n.pod, peerPod, podAddr, "unsteered_ingress"},
 				{"peer's pod to pod, IPv6", far, n.pod, peerPod6, podAddr6, "unsteered_ingress"},
-				{"peer's pod to node", far, host, peerPod, nodeAddr, "unsteered_ingress"},
+				{"peer's pod to node", far, n.host, peerPod, nodeAddr, "unsteered_ingress"},
 				{"unknown pod to pod", far, n.pod, unknownPod, podAddr, "unsteered_ingress"},
 				{"peer's node to pod", far, n.pod, peerNode, podAddr, "unsteered_ingress"},
 				{"peer's node to pod, IPv6", far, n.pod, peerNode6, podAddr6, "unsteered_ingress"},
 
 				{"pod to the world", n.pod, far, podAddr, outside, ""},
-				{"node to the world", host, far, netip.Addr{}, outside, ""},
-				{"node to peer's node", host, far, netip.Addr{}, peerNode, ""},
-				{"node to peer's node, IPv6", host, far, netip.Addr{}, peerNode6, ""},
-				{"peer's node to node", far, host, peerNode, nodeAddr, ""},
-				{"peer's node to node, IPv6", far, host, peerNode6, nodeAddr6, ""},
+				{"node to the world", n.host, far, netip.Addr{}, outside, ""},
+				{"node to peer's node", n.host, far, netip.Addr{}, peerNode, ""},
+				{"node to peer's node, IPv6", n.host, far, netip.Addr{}, peerNode6, ""},
+				{"peer's node to node", far, n.host, peerNode, nodeAddr, ""},
+				{"peer's node to node, IPv6", far, n.host, peerNode6, nodeAddr6, ""},
 				{"the world to pod", far, n.pod, outside, podAddr, ""},
-				{"node to pod", host, n.pod, netip.Addr{}, podAddr, ""},
-				{"node to pod, IPv6", host, n.pod, netip.Addr{}, podAddr6, ""},
-				{"pod to node", n.pod, host, podAddr, nodeAddr, ""},
-				{"node to itself", host, host, nodeAddr, nodeAddr, ""},
+				{"node to pod", n.host, n.pod, netip.Addr{}, podAddr, ""},
+				{"node to pod, IPv6", n.host, n.pod, netip.Addr{}, podAddr6, ""},
+				{"pod to node", n.pod, n.host, podAddr, nodeAddr, ""},
+				{"node to itself", n.host, n.host, nodeAddr, nodeAddr, ""},
 			} {
 				t.Run(test.name, func(t *testing.T) {
 					conn := listen(t, test.at, test.to)
 					before := s.Status()
 					// A process of this node itself is told of the drop.
-					if err := trySend(t, test.from, test.source, test.to, t.Name()); err != nil && !(test.from == host && errors.Is(err, unix.EPERM)) {
+					if err := trySend(t, test.from, test.source, test.to, t.Name()); err != nil && !(test.from == n.host && errors.Is(err, unix.EPERM)) {
 						t.Fatal(err)
 					}
 					if test.hook != "" {

@@ -13,11 +13,6 @@ import (
 // peer, be it that its record never came or has gone. The nodes themselves do.
 func TestNodeCIDRs(t *testing.T) {
 	byMechanism(t, func(t *testing.T, n node, o steering.Options) {
-		host, err := netns.Get()
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer host.Close()
 		s := start(t, o)
 		_, index := openTUN(t, o.Name)
 		with := func(state steering.State, change func(*steering.State)) steering.State {
@@ -49,10 +44,10 @@ func TestNodeCIDRs(t *testing.T) {
 				{"pod to node, IPv6", n.pod, n.world, podAddr6, peerNode6, "egress", true},
 				{"node to pod", n.world, n.pod, peerNode, podAddr, "ingress", true},
 				{"node to pod, IPv6", n.world, n.pod, peerNode6, podAddr6, "ingress", true},
-				{"to node", host, n.world, nodeAddr, peerNode, "egress", false},
-				{"to node, IPv6", host, n.world, nodeAddr6, peerNode6, "egress", false},
-				{"from node", n.world, host, peerNode, nodeAddr, "ingress", false},
-				{"pod to its node", n.pod, host, podAddr, nodeAddr, "", false},
+				{"to node", n.host, n.world, nodeAddr, peerNode, "egress", false},
+				{"to node, IPv6", n.host, n.world, nodeAddr6, peerNode6, "egress", false},
+				{"from node", n.world, n.host, peerNode, nodeAddr, "ingress", false},
+				{"pod to its node", n.pod, n.host, podAddr, nodeAddr, "", false},
 			} {
 				t.Run(step.name+"/"+way.name, func(t *testing.T) {
 					plain := listen(t, way.at, way.to)

@@ -54,11 +54,6 @@ func byClsact(o steering.Options) bool { return o.ForceClsact || !hasTCX() }
 
 func TestPackets(t *testing.T) {
 	byMechanism(t, func(t *testing.T, n node, o steering.Options) {
-		host, err := netns.Get()
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer host.Close()
 		s := start(t, o)
 		tun, index := openTUN(t, o.Name)
 		apply(t, s, steered(index))
@@ -73,12 +68,12 @@ func TestPackets(t *testing.T) {
 			{"the same, IPv6", n.pod, podAddr6, peerPod6, "", "tunnel_egress", "encrypt", "to_remote_pod"},
 			{"pod to peer's pod by the CNI's route", n.pod, podAddr, peerPod, "192.0.2.2", "egress", "encrypt", "to_remote_pod"},
 			{"the same, IPv6", n.pod, podAddr6, peerPod6, "2001:db8::2", "egress", "encrypt", "to_remote_pod"},
-			{"node to peer's pod by our route", host, netip.Addr{}, peerPod, "", "tunnel_egress", "encrypt", "to_remote_pod"},
-			{"the same, IPv6", host, netip.Addr{}, peerPod6, "", "tunnel_egress", "encrypt", "to_remote_pod"},
-			{"node to peer's pod by the CNI's route", host, netip.Addr{}, peerPod, "192.0.2.2", "egress", "encrypt", "to_remote_pod"},
+			{"node to peer's pod by our route", n.host, netip.Addr{}, peerPod, "", "tunnel_egress", "encrypt", "to_remote_pod"},
+			{"the same, IPv6", n.host, netip.Addr{}, peerPod6, "", "tunnel_egress", "encrypt", "to_remote_pod"},
+			{"node to peer's pod by the CNI's route", n.host, netip.Addr{}, peerPod, "192.0.2.2", "egress", "encrypt", "to_remote_pod"},
 			{"pod to peer's node", n.pod, podAddr, peerNode, "", "egress", "encrypt", "to_remote_node"},
 			{"the same, IPv6", n.pod, podAddr6, peerNode6, "", "egress", "encrypt", "to_remote_node"},
-			{"node to peer's node", host, netip.Addr{}, peerNode, "", "egress", "pass", "not_pod_traffic"},
+			{"node to peer's node", n.host, netip.Addr{}, peerNode, "", "egress", "pass", "not_pod_traffic"},
 			{"pod to unknown pod by the CNI's route", n.pod, podAddr, unknownPod, "192.0.2.2", "egress", "drop", "unknown_peer"},
 			{"foreign source", n.pod, netip.MustParseAddr("198.51.100.7"), peerPod, "", "tunnel_egress", "drop", "foreign_source"},
 		} {
@@ -113,11 +108,6 @@ func TestPackets(t *testing.T) {
 // TestDecrypted has packets come out of the tunnel, to a pod and to the node.
 func TestDecrypted(t *testing.T) {
 	byMechanism(t, func(t *testing.T, n node, o steering.Options) {
-		host, err := netns.Get()
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer host.Close()
 		// The strictest reverse path filter that a host can have.
 		write(t, "/proc/sys/net/ipv4/conf/all/rp_filter", "1")
 		write(t, "/proc/sys/net/ipv4/conf/default/rp_filter", "1")
@@ -133,9 +123,9 @@ func TestDecrypted(t *testing.T) {
 			{"peer's pod to pod", n.pod, peerPod, podAddr, ""},
 			{"peer's pod to pod, the CNI routes back elsewhere", n.pod, peerPod, podAddr, "192.0.2.2"},
 			{"peer's node to pod", n.pod, peerNode, podAddr, ""},
-			{"peer's pod to node", host, peerPod, nodeAddr, ""},
+			{"peer's pod to node", n.host, peerPod, nodeAddr, ""},
 			{"peer's pod to pod, IPv6", n.pod, peerPod6, podAddr6, ""},
-			{"peer's pod to node, IPv6", host, peerPod6, nodeAddr6, "2001:db8::2"},
+			{"peer's pod to node, IPv6", n.host, peerPod6, nodeAddr6, "2001:db8::2"},
 		} {
 			t.Run(test.name, func(t *testing.T) {
 				conn := listen(t, test.at, test.to)
