@@ -172,13 +172,9 @@ func (r *reconciler) resolve() (nodes []keymgr.Node, problems []keymgr.Problem) 
 	return nodes, append(append(problems, r.snapshot.Problems...), conflicts...)
 }
 
-// publish tells the others of this node, unless the source has lost them.
+// publish tells the others of this node.
 func (r *reconciler) publish(ctx context.Context, self keymgr.Node) error {
-	err := errors.New("not while the other nodes' records cannot be read")
-	if r.snapshot == nil || !r.snapshot.Partial {
-		err = r.config.Source.Publish(ctx, self)
-	}
-	if err = r.part("publish", err); err != nil {
+	if err := r.part("publish", r.config.Source.Publish(ctx, self)); err != nil {
 		return errLater{err}
 	}
 	return nil

@@ -92,21 +92,7 @@ func (s *Store) SaveClaims(claims Claims) error {
 	if err != nil {
 		return fmt.Errorf("write claims: %w", err)
 	}
-	data := seal(claimsKind, text)
-	d, err := createStateDir(s.dir)
-	if err != nil {
-		return err
-	}
-	defer d.close()
-	unlock, err := d.lock()
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	if old, err := d.read(claimsFile); err == nil && bytes.Equal(old, data) {
-		return nil
-	}
-	return durable.Replace(d.root, claimsFile, data, 0o600, nil)
+	return s.replace(claimsFile, seal(claimsKind, text))
 }
 
 func claimsText(claims Claims) ([]byte, error) {

@@ -7,11 +7,12 @@ command: [/usr/local/bin/wgsteer]
 env:
   - name: NODE_NAME
     valueFrom: {fieldRef: {fieldPath: spec.nodeName}}
-  {{- with $v.k8sServiceHost }}
-  - {name: KUBERNETES_SERVICE_HOST, value: {{ . | quote }}}
+  {{- if or $v.k8sServiceHost $v.k8sServicePort }}
+  {{- if not (and $v.k8sServiceHost $v.k8sServicePort) }}
+  {{- fail "k8sServiceHost and k8sServicePort are needed together: where the API server is, such as 192.0.2.10 and 6443" }}
   {{- end }}
-  {{- with $v.k8sServicePort }}
-  - {name: KUBERNETES_SERVICE_PORT, value: {{ . | quote }}}
+  - {name: KUBERNETES_SERVICE_HOST, value: {{ $v.k8sServiceHost | quote }}}
+  - {name: KUBERNETES_SERVICE_PORT, value: {{ $v.k8sServicePort | quote }}}
   {{- end }}
   {{- with $v.extraEnv }}{{ toYaml . | nindent 2 }}{{ end }}
 securityContext:
