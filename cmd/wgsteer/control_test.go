@@ -30,7 +30,8 @@ func stopped(t *testing.T) *daemon {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := newDaemon(e, config)
+	log, level := e.logger(config.Log)
+	d, err := newDaemon(e, config, log, level)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/wgsteer/wgsteer/dataplane"
+	"github.com/wgsteer/wgsteer/keymgr/kube"
 )
 
 // daemon is a data plane with what a process has around it: a configuration
@@ -25,6 +26,7 @@ type daemon struct {
 	log     *slog.Logger
 	level   *slog.LevelVar
 	plane   *dataplane.DataPlane
+	cluster *kube.Source // nil where the records are not in Kubernetes
 	version buildVersion
 
 	reloading sync.Mutex  // held by the one reload at a time
@@ -36,13 +38,16 @@ type daemon struct {
 	reloadError error
 }
 
-// newDaemon makes what config says; it starts nothing.
-func newDaemon(env *env, config configuration) (*daemon, error) {
-	d := &daemon{env: env, level: new(slog.LevelVar), config: config, loaded: time.Now(), version: thisVersion()}
-	d.level.Set(logLevel(config.Log, env.Getenv))
-	d.log = newLogger(env.Stderr, config.Log, d.level)
-	var err error
-	if d.plane, err = dataplane.New(config.plane(d.log)); err != nil {
+// newDaemon makes what config says, which has been completed by withCluster; it
+// starts nothing.
+func newDaemon(env *env, config configuration, log *slog.Logger, level *slog.LevelVar) (*daemon, error) {
+	d := &daemon{env: env, log: log, level: level, config: config, loaded: time.Now(), version: thisVersion()}
+	source, err := config.source(log)
+	if err != nil {
+		return nil, err
+	}
+	d.cluster, _ = source.(*kube.Source)
+	if d.plane, err = dataplane.New(config.plane(log, source)); err != nil {
 		return nil, usageError{err}
 	}
 	return d, nil
@@ -84,6 +89,9 @@ func (d *daemon) run(ctx context.Context) (err error) {
 	}
 	g.Go(func() error { return d.notify(ctx) })
 	g.Go(func() error { return d.followHangups(ctx, hangups) })
+	if d.cluster != nil {
+		g.Go(func() error { return d.tellCluster(ctx) })
+	}
 	if err := g.Wait(); !errors.Is(err, errEnded) {
 		return err
 	}
@@ -132,6 +140,7 @@ func (d *daemon) status() statusReply {
 		Version:       d.version.Version,
 		PID:           os.Getpid(),
 		Configuration: d.configuration(),
+		Source:        d.sourceStatus(),
 		Status:        d.plane.Status(),
 	}
 }

@@ -18,6 +18,13 @@ func newLogger(w io.Writer, c logConfig, level slog.Leveler) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, options))
 }
 
+// logger logs to stderr as c and the environment say; its level may be changed.
+func (e *env) logger(c logConfig) (*slog.Logger, *slog.LevelVar) {
+	level := new(slog.LevelVar)
+	level.Set(logLevel(c, e.Getenv))
+	return newLogger(e.Stderr, c, level), level
+}
+
 // logLevel is the configured level, or what LOG_LEVEL says; its values are
 // wireguard-go's.
 func logLevel(c logConfig, getenv func(string) string) slog.Level {
