@@ -21,35 +21,43 @@ const (
 //
 // claims.yaml is JSON, one node a line, followed by a comment with its SHA-256.
 func (s *Store) LoadClaims() (claims Claims, setAside string, err error) {
+	return loadOrSetAside(s, claimsFile, stateDir.loadClaims)
+}
+
+// loadOrSetAside reads a file of the state directory, and moves one that is damaged
+// to setAside. Where there is no directory, or the file was damaged, the value is
+// the zero one.
+func loadOrSetAside[T any](s *Store, name string, load func(stateDir) (T, error)) (value T, setAside string, err error) {
+	var none T
 	d, err := openStateDir(s.dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return Claims{}, "", nil
+		return none, "", nil
 	}
 	if err != nil {
-		return Claims{}, "", err
+		return none, "", err
 	}
 	defer d.close()
-	claims, err = d.loadClaims()
+	value, err = load(d)
 	var corrupt *CorruptError
 	if !errors.As(err, &corrupt) {
-		return claims, "", err
+		return value, "", err
 	}
 	unlock, err := d.lock()
 	if err != nil {
-		return Claims{}, "", fmt.Errorf("%w; setting it aside failed: %w", corrupt, err)
+		return none, "", fmt.Errorf("%w; setting it aside failed: %w", corrupt, err)
 	}
 	defer unlock()
-	if claims, err = d.loadClaims(); !errors.As(err, &corrupt) { // mended by another process meanwhile
-		return claims, "", err
+	if value, err = load(d); !errors.As(err, &corrupt) { // mended by another process meanwhile
+		return value, "", err
 	}
-	setAside, err = d.setAside(claimsFile)
+	setAside, err = d.setAside(name)
 	if err == nil {
 		err = durable.Sync(d.root)
 	}
 	if err != nil {
-		return Claims{}, setAside, fmt.Errorf("%w; setting it aside failed: %w", corrupt, err)
+		return none, setAside, fmt.Errorf("%w; setting it aside failed: %w", corrupt, err)
 	}
-	return Claims{}, setAside, nil
+	return none, setAside, nil
 }
 
 // PeekClaims is LoadClaims for a look: a damaged file is an error, and left for

@@ -94,6 +94,7 @@ func New(o Options) (*Source, error) {
 	if s.log == nil {
 		s.log = slog.Default()
 	}
+	s.divertClientLog()
 	return s, nil
 }
 
