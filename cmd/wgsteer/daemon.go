@@ -90,7 +90,8 @@ func (d *daemon) run(ctx context.Context) (err error) {
 	g.Go(func() error { return d.notify(ctx) })
 	g.Go(func() error { return d.followHangups(ctx, hangups) })
 	if d.cluster != nil {
-		g.Go(func() error { return d.tellCluster(ctx) })
+		taint := d.config.Kubernetes.StartupTaint // a reload does not change it
+		g.Go(func() error { return d.tellCluster(ctx, taint) })
 	}
 	if err := g.Wait(); !errors.Is(err, errEnded) {
 		return err

@@ -16,12 +16,12 @@ const (
 )
 
 // tellCluster keeps this node's record in Kubernetes in the picture of how it is, and
-// takes the start-up taint off the node once it is guarded; again where the node
-// gets it again, as one that registers anew does.
-func (d *daemon) tellCluster(ctx context.Context) error {
+// takes a start-up taint off the node once it is guarded; again where the node
+// gets it again, as one that registers anew does; "" is no taint.
+func (d *daemon) tellCluster(ctx context.Context, taint string) error {
 	var seen silence
 	var told v1alpha1.WireGuardNodeStatus
-	taint, failing := d.config.Kubernetes.StartupTaint, ""
+	failing := ""
 	for {
 		status, now := d.plane.Status(), time.Now()
 		next := recordStatus(status, d.version.Version, seen.look(status.Peers, now), told, now)

@@ -2,11 +2,12 @@ package kube
 
 import (
 	"context"
-	"errors"
+	"encoding/json"
 	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/version"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/wgsteer/wgsteer/keymgr/kube/v1alpha1"
@@ -32,15 +33,15 @@ type Examination struct {
 // Examine looks at all that needs take. It changes nothing.
 func Examine(ctx context.Context, client kubernetes.Interface, needs Needs) Examination {
 	var e Examination
-	version, err := client.Discovery().ServerVersion()
-	if err != nil {
+	var is version.Info
+	if err := ask(ctx, client, "/version", &is); err != nil {
 		e.Unreachable = err
 		return e
 	}
-	e.Version = version.GitVersion
+	e.Version = is.GitVersion
 	e.Refused, e.RefusedError = Refused(ctx, client, Rights(needs))
-	e.Defined, e.DefinedError = defined(client)
-	_, err = client.CoreV1().Nodes().Get(ctx, needs.Self, metav1.GetOptions{})
+	e.Defined, e.DefinedError = defined(ctx, client)
+	_, err := client.CoreV1().Nodes().Get(ctx, needs.Self, metav1.GetOptions{})
 	e.Node, e.NodeError = err == nil, err
 	if apierrors.IsNotFound(err) {
 		e.NodeError = nil
@@ -49,15 +50,20 @@ func Examine(ctx context.Context, client kubernetes.Interface, needs Needs) Exam
 }
 
 // defined reports whether the custom resource is there.
-func defined(client kubernetes.Interface) (bool, error) {
-	resources, err := client.Discovery().ServerResourcesForGroupVersion(v1alpha1.GroupVersion.String())
-	switch {
-	case apierrors.IsNotFound(err):
+func defined(ctx context.Context, client kubernetes.Interface) (bool, error) {
+	var resources metav1.APIResourceList
+	err := ask(ctx, client, "/apis/"+v1alpha1.GroupVersion.String(), &resources)
+	if apierrors.IsNotFound(err) {
 		return false, nil
-	case err != nil:
-		return false, err
-	case resources == nil:
-		return false, errors.New("the API server lists nothing")
 	}
-	return slices.ContainsFunc(resources.APIResources, func(r metav1.APIResource) bool { return r.Name == v1alpha1.Resource }), nil
+	return slices.ContainsFunc(resources.APIResources, func(r metav1.APIResource) bool { return r.Name == v1alpha1.Resource }), err
+}
+
+// ask reads what is at a path. Those of the discovery client that do so take no context.
+func ask(ctx context.Context, client kubernetes.Interface, path string, into any) error {
+	text, err := client.Discovery().RESTClient().Get().AbsPath(path).SetHeader("Accept", "application/json").Do(ctx).Raw()
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(text, into)
 }
