@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,6 +22,7 @@ import (
 	"github.com/wgsteer/wgsteer/internal/kubetest"
 	"github.com/wgsteer/wgsteer/internal/netlab"
 	"github.com/wgsteer/wgsteer/internal/privtest"
+	"github.com/wgsteer/wgsteer/keymgr"
 )
 
 const port = 51871
@@ -30,6 +34,7 @@ type cluster struct {
 	api      *kubetest.Server
 	set      *appsv1.DaemonSet // what install rendered last
 	kubelets map[string]*kubelet
+	later    map[string][]netip.Addr // see expect
 }
 
 // up brings a cluster up, without Nodes and without wgsteer.
@@ -204,6 +209,11 @@ func (c *cluster) until(what string, condition func() bool) {
 			c.t.Fatalf("not within a minute: %s", what)
 		}
 	}
+}
+
+// mentions tells whether one of a node's problems has a text in it.
+func mentions(s dataplane.Status, text string) bool {
+	return slices.ContainsFunc(s.Problems, func(p keymgr.Problem) bool { return strings.Contains(fmt.Sprint(p), text) })
 }
 
 // kubectl runs kubectl as the admin, which has to work.

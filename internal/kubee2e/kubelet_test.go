@@ -171,7 +171,7 @@ func (k *kubelet) command(ctx context.Context, as string, t task) (*netlab.Cmd, 
 }
 
 // binary is the image's.
-func (k *kubelet) binary() string { return binary }
+func (k *kubelet) binary() string { return built }
 
 // exec runs a command in the running container, as kubectl exec does.
 func (k *kubelet) exec(args ...string) ([]byte, error) {

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/wgsteer/wgsteer/internal/netlab"
@@ -18,6 +19,7 @@ type knocks struct {
 	targets []netip.AddrPort
 	senders map[string]context.CancelFunc // by node
 	all     sync.WaitGroup
+	rounds  atomic.Uint64 // of all senders, one datagram to each target
 }
 
 func (c *cluster) knocks() *knocks {
@@ -78,11 +80,34 @@ func (k *knocks) send(ctx context.Context, socket net.PacketConn, four bool) {
 				_, _ = socket.WriteTo([]byte("anyone?"), net.UDPAddrFromAddrPort(to)) // nobody needs to get it
 			}
 		}
+		k.rounds.Add(1)
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
+	}
+}
+
+// once waits until all have sent to all.
+func (k *knocks) once() {
+	k.c.t.Helper()
+	pods := 0
+	for node := range k.senders {
+		pods += len(k.c.node(node).Pods)
+	}
+	before := k.rounds.Load()
+	// Each pod has two senders, of which one may be a round ahead.
+	k.c.until("knocks from all pods", func() bool { return k.rounds.Load() >= before+uint64(4*2*pods) })
+}
+
+// control shows that the capture sees what these nodes' pods send without wgsteer.
+func (k *knocks) control(nodes ...string) {
+	k.c.t.Helper()
+	k.from(nodes...)
+	w := k.c.watch(func() { k.once(); k.c.mustFlow(nodes...) })
+	if w.PlaintextPod.Frames == 0 || w.PlaintextPodNode.Frames == 0 {
+		k.c.t.Fatalf("the capture sees no plaintext without wgsteer: %+v", w)
 	}
 }
 
@@ -95,7 +120,7 @@ func (k *knocks) drain(node string) {
 // watch captures the wire while fn runs.
 func (c *cluster) watch(fn func()) netlab.Wire {
 	c.t.Helper()
-	capture, err := c.Capture(port)
+	capture, err := c.capture()
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -135,5 +160,26 @@ func (c *cluster) mustFlow(nodes ...string) {
 	}
 }
 
+// brief is for flows that may not work.
+var brief = netlab.FlowOptions{Timeout: 1500 * time.Millisecond, Resend: 300 * time.Millisecond}
+
 // nodeOf is the node of "node-a/pod-1".
 func nodeOf(pod string) string { return pod[:len("node-a")] }
+
+// expect has captures know addresses that a node will have.
+func (c *cluster) expect(name string, ips []netip.Addr) {
+	if c.later == nil {
+		c.later = map[string][]netip.Addr{}
+	}
+	c.later[name] = ips
+}
+
+// capture starts one that knows all nodes' addresses, those of now and of later.
+func (c *cluster) capture() (*netlab.Capture, error) {
+	for _, n := range c.Nodes {
+		now := n.IPs
+		n.IPs = slices.Concat(now, c.later[n.Name])
+		defer func() { n.IPs = now }()
+	}
+	return c.Capture(port)
+}

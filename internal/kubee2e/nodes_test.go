@@ -1,0 +1,130 @@
+package kubee2e_test
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/wgsteer/wgsteer/dataplane"
+	"github.com/wgsteer/wgsteer/internal/netlab"
+	"github.com/wgsteer/wgsteer/internal/privtest"
+)
+
+// moved are the addresses that node-c comes back with.
+var moved = []netip.Addr{netip.MustParseAddr("192.0.2.103"), netip.MustParseAddr("2001:db8:0:1::67")}
+
+// TestNodesComeAndGo: nodes join, are drained and deleted, come back with other
+// addresses, and swap their pods' prefixes. What pods send meanwhile is not on the wire
+// in plaintext.
+func TestNodesComeAndGo(t *testing.T) {
+	c, k := encryptedCluster(t)
+	all, two := []string{"node-a", "node-b", "node-c"}, []string{"node-a", "node-b"}
+	c.expect("node-c", moved)
+	c.encrypted(func() {
+		c.join(k, "node-c")
+		c.joined(all...)
+		c.mustFlow(all...)
+
+		k.drain("node-c")
+		c.stopPod("node-c")
+		c.api.DeleteNode(t, "node-c")
+		c.joined(two...)
+		c.mustFlow(two...)
+
+		c.move("node-c", moved...)
+		c.join(k, "node-c")
+		c.joined(all...)
+		c.mustFlow(all...)
+
+		for _, n := range two {
+			c.api.DeleteNode(t, n)
+		}
+		c.swap("node-a", "node-b")
+		for _, n := range two {
+			c.register(n)
+			c.owned(n) // before the others, whose view it is, can be right
+		}
+		c.joined(all...)
+		for _, n := range two {
+			c.await(n, "its new prefixes", func(s dataplane.Status) bool { return len(s.PodCIDRs) == 2 && s.PodCIDRs[0] == c.node(n).PodCIDRs[0] })
+		}
+		c.mustFlow(all...)
+	})
+}
+
+// TestAPIServerAway: it restarts, it is away, and a daemon restarts meanwhile.
+func TestAPIServerAway(t *testing.T) { testAPIServerAway(t, 0) }
+
+// TestLongAPIServerAway: for a minute.
+func TestLongAPIServerAway(t *testing.T) {
+	privtest.Long(t)
+	testAPIServerAway(t, time.Minute)
+}
+
+func testAPIServerAway(t *testing.T, outage time.Duration) {
+	c, k := encryptedCluster(t)
+	all, two := []string{"node-a", "node-b", "node-c"}, []string{"node-a", "node-b"}
+	c.encrypted(func() {
+		c.api.Stop()
+		c.mustFlow(two...)
+		c.api.Start(t)
+		c.join(k, "node-c")
+		c.joined(all...)
+
+		c.api.Kill()
+		gone := time.Now()
+		s := c.stream("node-b", "node-c", 4)
+		before := c.kubelets["node-a"].pid()
+		c.kubelets["node-a"].kill()
+		c.until("another daemon on node-a", func() bool { return c.kubelets["node-a"].pid() != before })
+		c.joined(all...)
+		c.await("node-a", "a problem that names the API server", func(s dataplane.Status) bool {
+			return mentions(s, c.apiServer().String())
+		})
+		c.mustFlow(all...)
+		for time.Since(gone) < outage {
+			s.goesOn(c)
+			time.Sleep(time.Second)
+		}
+		s.goesOn(c)
+		c.api.Start(t)
+		for _, n := range all {
+			c.await(n, "no problem", func(s dataplane.Status) bool { return s.Ready && len(s.Problems) == 0 })
+		}
+		// They have caught up: what changes now is seen.
+		k.drain("node-c")
+		c.stopPod("node-c")
+		c.api.DeleteNode(t, "node-c")
+		c.joined(two...)
+		c.mustFlow(two...)
+	})
+}
+
+// encryptedCluster is one of three nodes of which two have joined, after a look at the
+// wire without wgsteer.
+func encryptedCluster(t *testing.T) (*cluster, *knocks) {
+	t.Helper()
+	c := up(t, netlab.Options{Nodes: 3})
+	two := []string{"node-a", "node-b"}
+	k := c.knocks()
+	k.control(two...)
+	for _, n := range two {
+		k.drain(n)
+	}
+	c.install(values)
+	for _, n := range two {
+		c.join(k, n)
+	}
+	c.joined(two...)
+	return c, k
+}
+
+// join registers a node, starts its pod, and has its own pods come when the start-up
+// taint is off.
+func (c *cluster) join(k *knocks, name string) {
+	c.t.Helper()
+	c.register(name)
+	c.startPod(name)
+	c.untainted(name)
+	k.from(name)
+}
