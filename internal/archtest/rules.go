@@ -61,7 +61,7 @@ func judge(p pkg, path string) []string {
 	if !ours || rel == leaf || private(rel) {
 		return nil
 	}
-	if matchesAny(forTests, rel) {
+	if matchesAny(forTests, rel) && !matchesAny(forTests, self) {
 		return []string{fmt.Sprintf("%s: imports %s, which is for tests", p.ImportPath, rel)}
 	}
 	if matchesAny(forNobody, rel) && root(rel) != root(self) {

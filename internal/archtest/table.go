@@ -23,7 +23,8 @@ var table = []rule{
 	{"metrics", []string{"dataplane", "tunnel"}},
 	{"keymgr", nil},
 	{"keymgr/file", []string{"keymgr"}},
-	{"keymgr/kube", []string{"keymgr"}},
+	{"keymgr/kube", []string{"keymgr", "keymgr/kube/v1alpha1"}},
+	{"keymgr/kube/v1alpha1", nil},
 	{"bpf/...", nil},
 	{"wgkey", nil},
 	{"wire", nil},
@@ -35,13 +36,14 @@ var table = []rule{
 	{"internal/archtest", nil},
 	{"internal/e2e", nil},
 	{"internal/interop", nil},
+	{"internal/kubetest", []string{"internal/privtest"}},
 }
 
 // leaf is what every package may import.
 const leaf = "wgkey"
 
 // forTests are packages that tests alone may import.
-var forTests = []string{"internal/privtest", "internal/archtest", "internal/e2e", "internal/interop"}
+var forTests = []string{"internal/privtest", "internal/archtest", "internal/e2e", "internal/interop", "internal/kubetest"}
 
 // forNobody are packages that not even tests of others import.
 var forNobody = []string{"cmd/...", "bench/...", "internal/archtest", "internal/e2e", "internal/interop"}
@@ -58,10 +60,10 @@ var owners = map[string][]string{
 	"github.com/vishvananda/netlink":    {"steering", "tunnel/tundev", "tunnel/kernel", "internal/netlab"},
 	"github.com/prometheus":             {"metrics"},
 	"github.com/gopacket":               {"wire"},
-	"k8s.io":                            {"keymgr/kube"},
+	"k8s.io":                            {"keymgr/kube/...", "internal/kubetest"},
 	module + "/internal/netlab":         {"cmd/wgsteer", "bench/..."},
 	module + "/internal/vmtest":         {"cmd/wgsteer", "bench/...", "internal/vmtest/guest"},
-	"testing":                           {"internal/privtest"},
+	"testing":                           {"internal/privtest", "internal/kubetest"},
 	"github.com/google/go-cmp":          nil,
 	"github.com/rogpeppe/go-internal":   nil,
 }
