@@ -49,7 +49,7 @@ func (s *section) writeKnown(b *strings.Builder, doc *document, indent string) {
 func knownValue(n ast.Node) string {
 	switch n := n.(type) {
 	case *ast.StringNode, *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode:
-		return show(n)
+		return n.String()
 	case *ast.SequenceNode:
 		var items []string
 		for _, item := range n.Values {

@@ -249,3 +249,20 @@ func TestBugreportOut(t *testing.T) {
 		t.Errorf("name %q", got)
 	}
 }
+
+// Whatever else is in a file, what an unknown field holds is not shown.
+func FuzzKnownFields(f *testing.F) {
+	for _, s := range []string{"", "node: a", "log: {level: debug}", "? [a]\n: b", "<<: {node: a}", "node: !!str 7", "- &a [*a]", "node: |\n  a\n", "a:", "source:\n  x: [{y: z}]", "log:"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		const secret = "a-token-that-nobody-knows"
+		text = append(text, "\nunknownField: "+secret+"\n"...)
+		w := newWithheld()
+		w.hide(unknownValues("f", text, "h")...)
+		shown := string(w.clean([]byte(knownFields("f", text, "h"))))
+		if strings.Contains(shown, secret) {
+			t.Errorf("of\n%s\nis shown\n%s", text, shown)
+		}
+	})
+}
