@@ -102,7 +102,7 @@ func TestBugreport(t *testing.T) {
 
 	out := filepath.Join(dir, "report.tar.gz")
 	code, told, errs := d.do("bugreport", "--out", out)
-	if code != exitOK || !strings.HasPrefix(told, "wrote "+out+" (") || !strings.Contains(told, "all 16 parts") {
+	if code != exitOK || !strings.HasPrefix(told, "wrote "+out+" (") || !strings.Contains(told, "all 17 parts") {
 		t.Errorf("%d\n%s%s", code, told, errs)
 	}
 	info, err := os.Stat(out)
@@ -143,7 +143,7 @@ func TestBugreport(t *testing.T) {
 
 	t.Run("through a pipe", func(t *testing.T) {
 		code, piped, errs := d.do("bugreport", "--out", "-")
-		if files := searched(t, []byte(piped), before, after, misplaced); code != exitOK || len(files) != 17 || !strings.Contains(errs, "all 16 parts") {
+		if files := searched(t, []byte(piped), before, after, misplaced); code != exitOK || len(files) != 18 || !strings.Contains(errs, "all 17 parts") {
 			t.Errorf("%d, %d files\n%s", code, len(files), errs)
 		}
 	})
@@ -151,7 +151,7 @@ func TestBugreport(t *testing.T) {
 	t.Run("without a daemon", func(t *testing.T) {
 		code, piped, errs := d.do("bugreport", "--out", "-")
 		files := searched(t, []byte(piped), before, after, misplaced)
-		if code != exitOK || !strings.Contains(errs, "11 of 16 parts") {
+		if code != exitOK || !strings.Contains(errs, "12 of 17 parts") {
 			t.Errorf("%d\n%s", code, errs)
 		}
 		for _, name := range daemonParts {
@@ -209,7 +209,7 @@ func TestBugreportCapabilities(t *testing.T) {
 	d.start()
 	defer d.stop()
 	for grant, want := range map[string]string{
-		"-all,+net_admin,+bpf": "all 16 parts",
+		"-all,+net_admin,+bpf": "all 17 parts",
 		"-all":                 "not to be had: ",
 	} {
 		cmd := exec.Command(setpriv, "--no-new-privs", "--bounding-set="+grant, "--inh-caps="+grant, "wgsteer", "bugreport", "--out", "-", "--config", d.file)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/wgsteer/wgsteer/keymgr"
 	"github.com/wgsteer/wgsteer/steering"
+	"github.com/wgsteer/wgsteer/tunnel/kernel"
 )
 
 // checkWait is how long a bug report waits for peers to answer.
@@ -34,6 +35,7 @@ func (r *bugreport) parts() []part {
 		{name: "bpf-programs.json", what: "the pins, and which programs each device has", read: asJSON(func(context.Context) (any, error) { return steering.InspectPrograms(steer) })},
 		{name: "network.json", what: "links, addresses, routes of all tables, rules", read: asJSON(func(context.Context) (any, error) { return steering.InspectNetwork(steer) })},
 		{name: "nftables.json", what: "wgsteer's nftables table, and the names of others", read: asJSON(func(context.Context) (any, error) { return steering.InspectTable(steer) })},
+		{name: "kernel-tunnel.json", what: "the kernel's WireGuard link of that name and its peers; null where there is none, as with backend userspace", read: asJSON(r.kernelTunnel)},
 		{name: "metrics.txt", what: "the running daemon's metrics", read: r.ask(pathMetrics)},
 		{name: "log.txt", what: "the end of the running daemon's log, at most 2000 lines or 1 MB; of an earlier one: journalctl -u wgsteer, kubectl logs --previous", read: r.ask(pathLog)},
 		{name: "goroutines.txt", what: "what the running daemon's goroutines are at", read: r.ask(pathGoroutines)},
@@ -131,6 +133,19 @@ func (r *bugreport) claims(context.Context) (any, error) {
 	}
 	r.allowNodes(claims.Nodes)
 	return claims.Nodes, nil
+}
+
+// kernelTunnel goes on without a daemon.
+func (r *bugreport) kernelTunnel(context.Context) (any, error) {
+	stats, there, err := kernel.Look(r.config.Plane.Interface)
+	if err != nil || !there {
+		return nil, err
+	}
+	r.withheld.allow(stats.PublicKey)
+	for _, p := range stats.Peers {
+		r.withheld.allow(p.PublicKey)
+	}
+	return stats, nil
 }
 
 func (r *bugreport) allowNodes(nodes []keymgr.Node) {
