@@ -112,6 +112,7 @@ func (r *bugreport) configurationFile(context.Context) ([]byte, error) {
 // seenRecords is a snapshot as a bug report has it.
 type seenRecords struct {
 	Partial  bool             `json:"partial"`
+	Local    *keymgr.Local    `json:"local,omitempty"` // what the source knows of this node itself
 	Nodes    []keymgr.Node    `json:"nodes"`
 	Unusable []string         `json:"unusable,omitempty"`
 	Problems []keymgr.Problem `json:"problems,omitempty"`
@@ -123,7 +124,7 @@ func (r *bugreport) records(ctx context.Context) (any, error) {
 		return nil, err
 	}
 	r.allowNodes(s.Nodes)
-	return seenRecords{s.Partial, s.Nodes, s.Unusable, s.Problems}, nil
+	return seenRecords{s.Partial, s.Local, s.Nodes, s.Unusable, s.Problems}, nil
 }
 
 func (r *bugreport) claims(context.Context) (any, error) {
