@@ -13,12 +13,12 @@ import (
 // kubernetesConfig says how the node records are found in Kubernetes.
 type kubernetesConfig struct {
 	// PodAddresses says whether a node's pods are told by its Node or by Pods.
-	PodAddresses podAddresses
+	PodAddresses podAddresses `json:"podAddresses"`
 	// Kubeconfig is a file that says how to reach the API server; "": as a pod does.
-	Kubeconfig string
+	Kubeconfig string `json:"kubeconfig"`
 	// StartupTaint is the key of a taint to take off this node when it is guarded; ""
 	// for none.
-	StartupTaint string
+	StartupTaint string `json:"startupTaint"`
 }
 
 // String is "" for none.

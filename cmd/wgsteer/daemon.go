@@ -25,6 +25,7 @@ type daemon struct {
 	env     *env
 	log     *slog.Logger
 	level   *slog.LevelVar
+	ring    *logRing // the end of the log
 	plane   *dataplane.DataPlane
 	cluster *kube.Source // nil where the records are not in Kubernetes
 	version buildVersion
@@ -40,14 +41,14 @@ type daemon struct {
 
 // newDaemon makes what config says, which has been completed by withCluster; it
 // starts nothing.
-func newDaemon(env *env, config configuration, log *slog.Logger, level *slog.LevelVar) (*daemon, error) {
-	d := &daemon{env: env, log: log, level: level, config: config, loaded: time.Now(), version: thisVersion()}
-	source, err := config.source(log)
+func newDaemon(env *env, config configuration, j journal) (*daemon, error) {
+	d := &daemon{env: env, log: j.Logger, level: j.level, ring: j.ring, config: config, loaded: time.Now(), version: thisVersion()}
+	source, err := config.source(d.log)
 	if err != nil {
 		return nil, err
 	}
 	d.cluster, _ = source.(*kube.Source)
-	if d.plane, err = dataplane.New(config.plane(log, source)); err != nil {
+	if d.plane, err = dataplane.New(config.plane(d.log, source)); err != nil {
 		return nil, usageError{err}
 	}
 	return d, nil
@@ -75,6 +76,10 @@ func (d *daemon) run(ctx context.Context) (err error) {
 	if scrapes != nil {
 		defer scrapes.Close()
 	}
+	metered, err := d.metricsHandler()
+	if err != nil {
+		return err
+	}
 	d.log.Info("starting", "version", d.version.Version, "config", d.config.File, "node", d.config.Plane.Node, "interface", d.config.Plane.Interface)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
@@ -83,9 +88,9 @@ func (d *daemon) run(ctx context.Context) (err error) {
 		}
 		return errEnded // so that the others end too
 	})
-	g.Go(func() error { return d.serve(ctx, control, controlHandler(d)) })
+	g.Go(func() error { return d.serve(ctx, control, controlHandler(d, metered)) })
 	if scrapes != nil {
-		g.Go(func() error { return d.serveMetrics(ctx, scrapes) })
+		g.Go(func() error { return d.serve(ctx, scrapes, metered) })
 	}
 	g.Go(func() error { return d.notify(ctx) })
 	g.Go(func() error { return d.followHangups(ctx, hangups) })

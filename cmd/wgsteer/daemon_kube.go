@@ -13,6 +13,9 @@ import (
 const (
 	tellStarting = 250 * time.Millisecond
 	tellRunning  = 5 * time.Second
+	// tellAnyway is how long a start may take untold: what it goes through in a second
+	// or two is not worth a write, which would put off the next one.
+	tellAnyway = 5 * time.Second
 )
 
 // tellCluster keeps this node's record in Kubernetes in the picture of how it is, and
@@ -21,11 +24,12 @@ const (
 func (d *daemon) tellCluster(ctx context.Context, taint string) error {
 	var seen silence
 	var told v1alpha1.WireGuardNodeStatus
-	failing := ""
+	failing, start := "", time.Now()
 	for {
 		status, now := d.plane.Status(), time.Now()
 		next := recordStatus(status, d.version.Version, seen.look(status.Peers, now), told, now)
-		if !reflect.DeepEqual(next, told) {
+		worth := status.Ready || now.Sub(start) >= tellAnyway || len(told.Conditions) > 0
+		if worth && !reflect.DeepEqual(next, told) {
 			if err := d.cluster.PublishStatus(ctx, next); err != nil {
 				return err
 			}

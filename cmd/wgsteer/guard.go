@@ -53,7 +53,7 @@ the guard, and nothing is done. 'wgsteer teardown' removes it.`,
 			if err != nil {
 				return err
 			}
-			log, _ := env.logger(config.Log)
+			log := env.journal(config.Log).Logger
 			if config, err = config.withCluster(cmd.Context(), log); err != nil {
 				return err
 			}

@@ -18,11 +18,19 @@ func newLogger(w io.Writer, c logConfig, level slog.Leveler) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, options))
 }
 
-// logger logs to stderr as c and the environment say; its level may be changed.
-func (e *env) logger(c logConfig) (*slog.Logger, *slog.LevelVar) {
-	level := new(slog.LevelVar)
-	level.Set(logLevel(c, e.Getenv))
-	return newLogger(e.Stderr, c, level), level
+// journal is a log on stderr, and its end in memory.
+type journal struct {
+	*slog.Logger
+	level *slog.LevelVar // of both
+	ring  *logRing
+}
+
+// journal logs as c and the environment say.
+func (e *env) journal(c logConfig) journal {
+	j := journal{level: new(slog.LevelVar), ring: new(logRing)}
+	j.level.Set(logLevel(c, e.Getenv))
+	j.Logger = slog.New(slog.NewMultiHandler(newLogger(e.Stderr, c, j.level).Handler(), j.ring.handler(j.level)))
+	return j
 }
 
 // logLevel is the configured level, or what LOG_LEVEL says; its values are

@@ -37,14 +37,14 @@ teardown' removes both.`,
 			if config.File, err = filepath.Abs(file); err != nil {
 				return fmt.Errorf("find the configuration file: %w", err)
 			}
-			log, level := env.logger(config.Log)
+			log := env.journal(config.Log)
 			oneMoreProcessor(env)
-			return untilSignalled(cmd.Context(), env, log, func(ctx context.Context) error {
-				config, err := config.withCluster(ctx, log)
+			return untilSignalled(cmd.Context(), env, log.Logger, func(ctx context.Context) error {
+				config, err := config.withCluster(ctx, log.Logger)
 				if err != nil {
 					return err
 				}
-				d, err := newDaemon(env, config, log, level)
+				d, err := newDaemon(env, config, log)
 				if err != nil {
 					return err
 				}
