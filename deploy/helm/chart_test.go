@@ -5,14 +5,19 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
 
+	"github.com/goccy/go-yaml"
 	"github.com/google/go-cmp/cmp"
 )
 
 var update = flag.Bool("update", false, "write testdata/golden from what is rendered")
+
+// dashboard is the line of one in a ConfigMap; TestDashboards looks at it.
+var dashboard = regexp.MustCompile(`(?m)^(  [a-z0-9-]+\.json:) ".*"$`)
 
 // helmPath builds helm where the build cache has it not, and tells where it is.
 var helmPath = sync.OnceValues(func() (string, error) {
@@ -84,8 +89,39 @@ func TestGolden(t *testing.T) {
 	}
 }
 
+// TestDashboards: the ConfigMap has every file, as it is.
+func TestDashboards(t *testing.T) {
+	paths, err := filepath.Glob("wgsteer/dashboards/*.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got struct{ Data map[string]string }
+	for _, object := range strings.Split(render(t, "testdata/values/everything.yaml"), "\n---\n") {
+		if strings.Contains(object, "name: wgsteer-dashboards\n") {
+			if err := yaml.Unmarshal([]byte(object), &got); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	want := map[string]string{}
+	if got.Data == nil {
+		t.Fatal("no ConfigMap of dashboards was rendered")
+	}
+	for _, p := range paths {
+		text, err := os.ReadFile(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want[filepath.Base(p)] = string(text)
+	}
+	if diff := cmp.Diff(want, got.Data); diff != "" {
+		t.Errorf("dashboards (-want +got):\n%s", diff)
+	}
+}
+
 func golden(t *testing.T, name, got string) {
 	t.Helper()
+	got = dashboard.ReplaceAllString(got, "$1 ...")
 	path := filepath.Join("testdata/golden", name)
 	if *update {
 		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {

@@ -123,10 +123,7 @@ func owner(node string) metav1.OwnerReference {
 	return metav1.OwnerReference{APIVersion: "v1", Kind: "Node", Name: node, UID: "8d0aa2a7-93c0-4c3c-a4a6-8d2a1b6c0f00"}
 }
 
-var (
-	asWgsteer = metav1.ApplyOptions{FieldManager: "wgsteer", Force: true}
-	dryRun    = metav1.ApplyOptions{FieldManager: "wgsteer", Force: true, DryRun: []string{metav1.DryRunAll}}
-)
+var asWgsteer = metav1.ApplyOptions{FieldManager: "wgsteer", Force: true}
 
 // waitFor polls: the server takes up roles and policies when it sees them, some hundred
 // milliseconds after they were written, and tells nobody.
