@@ -73,6 +73,25 @@ type Snapshot struct {
 	// Partial is set while the source cannot list the records: a node that is
 	// not in Nodes may have one all the same.
 	Partial bool
+	// Local is what the source knows of this node itself; nil: nothing. Where the
+	// snapshot is Partial as well, what was known before then holds.
+	Local *Local
+}
+
+// Local is what a source knows of this node itself that its configuration does
+// not say. It is no record: the node's own one, if there is one, is in Nodes.
+type Local struct {
+	// PodCIDRs are the prefixes of this node's pods, masked and sorted. They hold
+	// where none are configured; empty: the node has no pods.
+	PodCIDRs []netip.Prefix
+}
+
+// Equal reports whether l and o tell the same.
+func (l *Local) Equal(o *Local) bool {
+	if l == nil || o == nil {
+		return l == o
+	}
+	return slices.Equal(l.PodCIDRs, o.PodCIDRs)
 }
 
 // Source delivers everyone's records. It is level-triggered: always the whole
@@ -82,7 +101,11 @@ type Source interface {
 	// ctx ends, and returns nil then. What it hands over is the receiver's to
 	// keep: the source never changes it afterwards.
 	Run(ctx context.Context, deliver func(Snapshot)) error
-	// Publish writes this node's own record. It may be called before and beside
-	// Run; publishing what is there already changes nothing.
+	// Publish writes this node's own record, or leaves it to Run: nil then means
+	// that Run writes it as soon as it can, and that what keeps it from that is in
+	// the snapshots' Problems. It does not wait for Run. It may be called before
+	// and beside Run, and while the snapshot is Partial: a source whose record may
+	// not be written then refuses. Of two calls the last one counts; publishing
+	// what is there already changes nothing.
 	Publish(ctx context.Context, self Node) error
 }

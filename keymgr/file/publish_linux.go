@@ -14,8 +14,10 @@ import (
 )
 
 // Publish implements keymgr.Source: it writes Self's record, mode 0644, by
-// replacing the file as a whole. A record that other nodes would refuse is an
-// error, and so is a directory that cannot be written.
+// replacing the file as a whole, before it returns. A record that other nodes would
+// refuse is an error, and so is a directory that cannot be written, or that Run
+// cannot read: alone in the place of one that went away, the record would say that
+// all the other nodes are gone.
 func (s *Source) Publish(ctx context.Context, self keymgr.Node) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -43,6 +45,9 @@ func (s *Source) Publish(ctx context.Context, self keymgr.Node) error {
 }
 
 func (s *Source) write(name string, data []byte) (changed bool, err error) {
+	if s.partial {
+		return false, errors.New("not while the other nodes' records cannot be read")
+	}
 	// Only once: in the place of a directory that went away, an empty one would
 	// say that all the other nodes are gone.
 	if !s.made {

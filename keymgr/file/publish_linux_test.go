@@ -3,12 +3,15 @@ package file_test
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -117,6 +120,36 @@ func TestPublishReadOnly(t *testing.T) {
 		}
 	}()
 	<-done
+}
+
+// TestPublishWhileTheDirectoryIsLost: what Run could not list gets no record, and
+// no directory in its place.
+func TestPublishWhileTheDirectoryIsLost(t *testing.T) {
+	dir := t.TempDir() + "/nodes"
+	ctx, cancel := context.WithCancel(t.Context())
+	s := file.New(file.Options{Dir: dir, Self: "a", Reread: 20 * time.Millisecond})
+	snapshots := make(chan keymgr.Snapshot, 1000)
+	var group sync.WaitGroup
+	group.Go(func() {
+		if err := s.Run(ctx, func(s keymgr.Snapshot) { snapshots <- s }); err != nil {
+			t.Error(err)
+		}
+	})
+	await(t, snapshots, "the missing directory", func(s keymgr.Snapshot) bool { return s.Partial })
+	if err := s.Publish(ctx, node("a", 1)); err == nil || !strings.Contains(err.Error(), "cannot be read") {
+		t.Errorf("published: %v", err)
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("an empty directory took the lost one's place: %v", err)
+	}
+	must(t, os.Mkdir(dir, 0o755))
+	await(t, snapshots, "the directory", func(s keymgr.Snapshot) bool { return !s.Partial })
+	if err := s.Publish(ctx, node("a", 1)); err != nil {
+		t.Errorf("publish again: %v", err)
+	}
+	awaitNames(t, snapshots, "a")
+	cancel()
+	group.Wait()
 }
 
 // TestPublishBesideRun has many changes of one's own record while others come

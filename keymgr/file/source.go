@@ -35,8 +35,9 @@ type Source struct {
 	log       *slog.Logger
 	published chan struct{} // holds one element when Run should look
 
-	mu   sync.Mutex // one Publish at a time
-	made bool       // the directory was there once
+	mu      sync.Mutex // one Publish at a time; guards what follows
+	made    bool       // the directory was there once
+	partial bool       // as Run last found the records
 }
 
 var _ keymgr.Source = (*Source)(nil)
@@ -76,6 +77,7 @@ func (s *Source) Run(ctx context.Context, deliver func(keymgr.Snapshot)) error {
 	for first := true; ; first = false {
 		watchErr := w.ensure() // before reading, so that no change falls between
 		now := s.read(mem)
+		s.setPartial(now.Partial)
 		if watchErr != nil && !now.Partial {
 			now.Problems = append(now.Problems, keymgr.Problem{Record: s.dir, Warning: true, Message: watchErr.Error()})
 		}
@@ -88,6 +90,12 @@ func (s *Source) Run(ctx context.Context, deliver func(keymgr.Snapshot)) error {
 			return nil
 		}
 	}
+}
+
+func (s *Source) setPartial(partial bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.partial = partial
 }
 
 func (s *Source) read(mem memory) keymgr.Snapshot {
