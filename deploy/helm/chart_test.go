@@ -12,6 +12,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 var update = flag.Bool("update", false, "write testdata/golden from what is rendered")
@@ -95,18 +96,8 @@ func TestDashboards(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var got struct{ Data map[string]string }
-	for _, object := range strings.Split(render(t, "testdata/values/everything.yaml"), "\n---\n") {
-		if strings.Contains(object, "name: wgsteer-dashboards\n") {
-			if err := yaml.Unmarshal([]byte(object), &got); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
+	got := data(t, render(t, "testdata/values/everything.yaml"), "wgsteer-dashboards")
 	want := map[string]string{}
-	if got.Data == nil {
-		t.Fatal("no ConfigMap of dashboards was rendered")
-	}
 	for _, p := range paths {
 		text, err := os.ReadFile(p)
 		if err != nil {
@@ -114,7 +105,7 @@ func TestDashboards(t *testing.T) {
 		}
 		want[filepath.Base(p)] = string(text)
 	}
-	if diff := cmp.Diff(want, got.Data); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("dashboards (-want +got):\n%s", diff)
 	}
 }
@@ -135,6 +126,26 @@ func golden(t *testing.T, name, got string) {
 	if diff := cmp.Diff(string(want), got); diff != "" {
 		t.Errorf("%s (-want +got), go test ./deploy/helm -update writes it:\n%s", path, diff)
 	}
+}
+
+// data is that of the ConfigMap of a name.
+func data(t *testing.T, manifest, name string) map[string]string {
+	t.Helper()
+	for _, object := range strings.Split(manifest, "\n---\n") {
+		var o struct {
+			Kind     string
+			Metadata struct{ Name string }
+			Data     map[string]string
+		}
+		if err := yaml.Unmarshal([]byte(object), &o); err != nil {
+			t.Fatal(err)
+		}
+		if o.Kind == "ConfigMap" && o.Metadata.Name == name {
+			return o.Data
+		}
+	}
+	t.Fatalf("no ConfigMap %s was rendered", name)
+	return nil
 }
 
 // TestRefused: a wrong value is an error that names it.
