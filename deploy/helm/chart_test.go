@@ -5,14 +5,20 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
 
+	"github.com/goccy/go-yaml"
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 var update = flag.Bool("update", false, "write testdata/golden from what is rendered")
+
+// dashboards are the data of their ConfigMap, at which TestDashboards looks.
+var dashboards = regexp.MustCompile(`(?m)^data:( \{\}\n|(\n  [a-z0-9-]+\.json: ".*")+\n)`)
 
 // helmPath builds helm where the build cache has it not, and tells where it is.
 var helmPath = sync.OnceValues(func() (string, error) {
@@ -84,8 +90,29 @@ func TestGolden(t *testing.T) {
 	}
 }
 
+// TestDashboards: the ConfigMap has every file, as it is.
+func TestDashboards(t *testing.T) {
+	paths, err := filepath.Glob("wgsteer/dashboards/*.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := data(t, render(t, "testdata/values/everything.yaml"), "wgsteer-dashboards")
+	want := map[string]string{}
+	for _, p := range paths {
+		text, err := os.ReadFile(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want[filepath.Base(p)] = string(text)
+	}
+	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("dashboards (-want +got):\n%s", diff)
+	}
+}
+
 func golden(t *testing.T, name, got string) {
 	t.Helper()
+	got = dashboards.ReplaceAllString(got, "data: {} # or dashboards\n")
 	path := filepath.Join("testdata/golden", name)
 	if *update {
 		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
@@ -99,6 +126,26 @@ func golden(t *testing.T, name, got string) {
 	if diff := cmp.Diff(string(want), got); diff != "" {
 		t.Errorf("%s (-want +got), go test ./deploy/helm -update writes it:\n%s", path, diff)
 	}
+}
+
+// data is that of the ConfigMap of a name.
+func data(t *testing.T, manifest, name string) map[string]string {
+	t.Helper()
+	for _, object := range strings.Split(manifest, "\n---\n") {
+		var o struct {
+			Kind     string
+			Metadata struct{ Name string }
+			Data     map[string]string
+		}
+		if err := yaml.Unmarshal([]byte(object), &o); err != nil {
+			t.Fatal(err)
+		}
+		if o.Kind == "ConfigMap" && o.Metadata.Name == name {
+			return o.Data
+		}
+	}
+	t.Fatalf("no ConfigMap %s was rendered", name)
+	return nil
 }
 
 // TestRefused: a wrong value is an error that names it.

@@ -33,6 +33,7 @@ var recordAttempts = []attempt{
 
 	{"owned by another Node", "a", applyRecord("node-a", owners(owner("node-b"))), notItsOwner},
 	{"owned by another Node too", "a", applyRecord("node-a", owners(owner("node-a"), with(owner("node-b"), func(o *metav1.OwnerReference) { o.UID = "another" }))), notItsOwner},
+	{"owned by two Nodes of its name", "a", applyRecord("node-a", owners(owner("node-a"), with(owner("node-a"), func(o *metav1.OwnerReference) { o.UID = "another" }))), notItsOwner},
 	{"owned by a Pod", "a", applyRecord("node-a", owners(with(owner("node-a"), func(o *metav1.OwnerReference) { o.Kind = "Pod" }))), notItsOwner},
 	{"owned by a Node of elsewhere", "a", applyRecord("node-a", owners(with(owner("node-a"), func(o *metav1.OwnerReference) { o.APIVersion = "example.org/v1" }))), notItsOwner},
 	{"controlled by its Node", "a", applyRecord("node-a", owners(with(owner("node-a"), func(o *metav1.OwnerReference) { o.Controller = &truth }))), notItsOwner},
@@ -55,9 +56,10 @@ var policyAttempts = []attempt{
 	{"deleting another's", "a", deleteRecord("node-b"), "wgsteer deletes no records"},
 	{"another's record", "a", applyRecord("node-b"), notItsRecord + "node-b"},
 	{"its own record", "a", applyRecord("node-a"), yes},
-	{"its Node's status", "a", patchNode("node-a", `{"status":{"phase":"Terminated"}}`, "status"), "changes Nodes' taints and nothing else"},
-	{"deleting its Node", "a", deleteNode("node-a"), "wgsteer-own-taint"},
-	{"deleting another's Node", "a", deleteNode("node-b"), "wgsteer-own-taint"},
+	{"its Node's status", "a", patchNode("node-a", `{"status":{"phase":"Terminated"}}`, "status"), notTaints},
+	{"deleting its Node", "a", deleteNode("node-a"), notTaints},
+	{"deleting another's Node", "a", deleteNode("node-b"), notTaints},
+	{"making a Node of its name", "a", createNode("node-a"), notTaints},
 	{"another Node's taint", "a", patchTaints("node-b", foreign), notItsNode + "node-b"},
 	{"its own Node's", "a", patchTaints("node-a", foreign), yes},
 }

@@ -6,16 +6,18 @@ import (
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 )
 
 const (
 	notItsNode    = "wgsteer on node node-a may take the taint off that node alone, not "
-	notItsTaint   = "takes off the taint example.org/not-yet and changes no other"
+	notItsTaint   = "takes off the taint wgsteer.io/agent-not-ready and changes no other"
 	notSpec       = "changes nothing of a Node's spec but its taint"
+	notTaints     = "wgsteer changes Nodes' taints and nothing else"
 	notMeta       = "changes nothing of a Node's metadata"
-	startupTaint  = "example.org/not-yet" // of testdata/values/everything.yaml
+	startupTaint  = "wgsteer.io/agent-not-ready" // of testdata/values/startup-taint.yaml
 	noSuchRightOn = `cannot patch resource "nodes`
 )
 
@@ -31,7 +33,7 @@ var (
 	foreign = taint{Key: "example.org/gpu", Value: "yes", Effect: "NoSchedule"}
 )
 
-// Each finds both Nodes with own, ownToo and foreign.
+// Each finds both Nodes cordoned, with own, ownToo and foreign.
 var taintAttempts = []attempt{
 	{"its taint, both of its effects", "a", patchTaints("node-a", foreign), yes},
 	{"one of its effects", "a", patchTaints("node-a", ownToo, foreign), yes},
@@ -50,7 +52,7 @@ var taintAttempts = []attempt{
 	{"an annotation", "a", patchNode("node-a", `{"metadata":{"annotations":{"example.org/a":"b"}}}`), notMeta},
 	{"a finalizer", "a", patchNode("node-a", `{"metadata":{"finalizers":["example.org/stay"]}}`), notMeta},
 	{"an owner", "a", patchNode("node-a", `{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"Node","name":"node-b","uid":"x"}]}}`), notMeta},
-	{"unschedulable", "a", patchNode("node-a", `{"spec":{"unschedulable":true}}`), notSpec},
+	{"uncordoning it", "a", patchNode("node-a", `{"spec":{"unschedulable":null}}`), notSpec},
 	{"a provider's id", "a", patchNode("node-a", `{"spec":{"providerID":"elsewhere://1"}}`), notSpec},
 	{"its taint and a label", "a", patchNode("node-a", `{"metadata":{"labels":{"a":"b"}},"spec":{"taints":[{"key":"example.org/gpu","value":"yes","effect":"NoSchedule"}]}}`), notMeta},
 	{"its status", "a", patchNode("node-a", `{"status":{"addresses":[]}}`, "status"), noSuchRightOn},
@@ -84,12 +86,24 @@ func deleteNode(name string) func(context.Context, dynamic.Interface) error {
 	}
 }
 
-// resetTaints undoes what an attempt did to the Nodes' taints.
-func resetTaints(t *testing.T, admin dynamic.Interface) {
+func createNode(name string) func(context.Context, dynamic.Interface) error {
+	return func(ctx context.Context, c dynamic.Interface) error {
+		n := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "Node", "metadata": map[string]any{"name": name}}}
+		_, err := c.Resource(nodes).Create(ctx, n, metav1.CreateOptions{})
+		return err
+	}
+}
+
+// resetNodes undoes what an attempt did to taints, and cordons the Nodes.
+func resetNodes(t *testing.T, admin dynamic.Interface) {
 	t.Helper()
 	for _, n := range []string{"node-a", "node-b"} {
-		if err := patchTaints(n, own, ownToo, foreign)(t.Context(), admin); err != nil {
-			t.Fatal(err)
+		for _, do := range []func(context.Context, dynamic.Interface) error{
+			patchTaints(n, own, ownToo, foreign), patchNode(n, `{"spec":{"unschedulable":true}}`),
+		} {
+			if err := do(t.Context(), admin); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 }

@@ -33,9 +33,34 @@ const (
 // nobody do what the policies are against. One server for all: a start takes seconds.
 func TestOnServer(t *testing.T) {
 	s := kubetest.Start(t, kubetest.Options{})
+	t.Run("install", func(t *testing.T) { testInstall(t, s) })
 	s.InstallCRD(t)
 	t.Run("apply", func(t *testing.T) { testApply(t, s) })
 	t.Run("forge", func(t *testing.T) { testForge(t, s) })
+}
+
+// testInstall: helm itself installs the chart, changes the release and removes it; records
+// outlive it.
+func testInstall(t *testing.T, s *kubetest.Server) {
+	kubeconfig := s.Kubeconfig(t, "")
+	for _, c := range []struct{ args, verbs string }{
+		{"install wgsteer wgsteer", "guard run"},
+		{"upgrade wgsteer wgsteer --reuse-values --set startupTaint.enabled=true", "guard run"},
+		{"upgrade wgsteer wgsteer --reuse-values --set teardown=true", " teardown"},
+		{"uninstall wgsteer", `Error from server (NotFound): daemonsets.apps "wgsteer" not found`},
+	} {
+		if out, err := helm(t, append(strings.Fields(c.args), "--kubeconfig", kubeconfig)...); err != nil {
+			t.Fatalf("helm %s: %v\n%s", c.args, err, out)
+		}
+		verbs, _ := s.Kubectl(t, "", "get", "daemonset", "wgsteer", "-n", "kube-system", "-o",
+			"jsonpath={.spec.template.spec.initContainers[*].args[0]} {.spec.template.spec.containers[*].args[0]}")
+		if strings.TrimSuffix(verbs, "\n") != c.verbs {
+			t.Errorf("after helm %s the pods run %q, not %q", c.args, verbs, c.verbs)
+		}
+	}
+	if out, err := s.Kubectl(t, "", "get", "wireguardnodes"); err != nil || !strings.Contains(out, "No resources found") {
+		t.Errorf("kubectl get wireguardnodes: %v\n%s", err, out)
+	}
 }
 
 // testApply: kubectl sends the fields as they are and the server refuses those it does
@@ -123,10 +148,7 @@ func owner(node string) metav1.OwnerReference {
 	return metav1.OwnerReference{APIVersion: "v1", Kind: "Node", Name: node, UID: "8d0aa2a7-93c0-4c3c-a4a6-8d2a1b6c0f00"}
 }
 
-var (
-	asWgsteer = metav1.ApplyOptions{FieldManager: "wgsteer", Force: true}
-	dryRun    = metav1.ApplyOptions{FieldManager: "wgsteer", Force: true, DryRun: []string{metav1.DryRunAll}}
-)
+var asWgsteer = metav1.ApplyOptions{FieldManager: "wgsteer", Force: true}
 
 // waitFor polls: the server takes up roles and policies when it sees them, some hundred
 // milliseconds after they were written, and tells nobody.

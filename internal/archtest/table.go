@@ -38,7 +38,7 @@ var table = []rule{
 	{"internal/kubee2e", nil},
 	{"internal/interop", nil},
 	{"internal/kubetest", []string{"internal/privtest"}},
-	{"deploy/helm", nil},
+	{"deploy/...", nil},
 }
 
 // leaf is what every package may import.
