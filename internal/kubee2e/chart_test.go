@@ -10,8 +10,6 @@ import (
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/yaml"
@@ -84,46 +82,18 @@ func (c *cluster) install(values string) {
 	}
 }
 
-// podOf is the pod of the DaemonSet for a node.
-func (c *cluster) podOf(node string) *corev1.Pod {
-	return &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Name: c.set.Name + "-" + node, Namespace: namespace, Labels: c.set.Spec.Template.Labels, Annotations: c.set.Spec.Template.Annotations,
-			OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "DaemonSet", Name: c.set.Name, UID: "8c5ee9d7-6e3e-4a1b-9d4e-0d7c31d5e3aa"}}},
-		Spec: func() corev1.PodSpec {
-			s := *c.set.Spec.Template.Spec.DeepCopy()
-			s.NodeName = node
-			return s
-		}(),
-	}
-}
-
 // startPod starts the DaemonSet's pod on a node.
 func (c *cluster) startPod(node string) {
 	c.t.Helper()
-	ctx, client := c.t.Context(), c.api.Clientset(c.t).CoreV1()
-	// Admission adds what else there is, the token above all.
-	p, err := client.Pods(namespace).Create(ctx, c.podOf(node), metav1.CreateOptions{})
-	if err != nil {
-		c.t.Fatalf("make the pod of %s: %v", node, err)
-	}
-	maps, err := client.ConfigMaps(namespace).List(ctx, metav1.ListOptions{})
-	if err != nil {
+	if err := c.launch(c.t.Context(), c.set, node); err != nil {
 		c.t.Fatal(err)
 	}
-	s := surroundings{hostIPs: c.node(node).IPs, apiServer: c.apiServer(), configMaps: map[string]map[string]string{},
-		token: c.api.PodToken(c.t, namespace, p.Spec.ServiceAccountName, p.Name)}
-	for _, m := range maps.Items {
-		s.configMaps[m.Name] = m.Data
-	}
-	c.kubelets[node].run(p, s)
 }
 
-// stopPod ends a node's pod and deletes it, and with it its token.
+// stopPod ends a node's pod and deletes it.
 func (c *cluster) stopPod(node string) {
 	c.t.Helper()
-	c.kubelets[node].end()
-	now := int64(0)
-	if err := c.api.Clientset(c.t).CoreV1().Pods(namespace).Delete(c.t.Context(), c.set.Name+"-"+node, metav1.DeleteOptions{GracePeriodSeconds: &now}); err != nil {
-		c.t.Errorf("delete the pod of %s: %v", node, err)
+	if err := c.halt(c.t.Context(), c.set.Name, node); err != nil {
+		c.t.Fatal(err)
 	}
 }

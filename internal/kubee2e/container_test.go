@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -34,7 +35,7 @@ type task struct {
 	Root      string // an empty directory for the container's
 	Binary    string // the image's wgsteer
 	Mark      string // a variable by which its lab knows it
-	PID       int    // asExec: of a process of the container
+	PID       int    // asExec: of a process of the container, as /proc has it
 }
 
 func beContainer(text string) error {
@@ -61,23 +62,29 @@ func beContainer(text string) error {
 	return t.execute()
 }
 
-// beExec runs a command in a running container.
+// beExec runs the further arguments as a command in a running container, in whose
+// process namespace it is.
 func beExec(text string) error {
 	var t task
 	if err := json.Unmarshal([]byte(text), &t); err != nil {
 		return err
 	}
 	runtime.LockOSThread()
-	fd, err := unix.PidfdOpen(t.PID, 0)
-	if err != nil {
-		return fmt.Errorf("find the container: %w", err)
-	}
 	if err := unix.Unshare(unix.CLONE_FS); err != nil {
 		return err
 	}
-	if err := unix.Setns(fd, unix.CLONE_NEWNS|unix.CLONE_NEWNET|unix.CLONE_NEWUTS); err != nil {
-		return fmt.Errorf("enter the container: %w", err)
+	// The mounts go last: after them, this /proc is gone.
+	for _, name := range []string{"net", "uts", "mnt"} {
+		ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/%s", t.PID, name))
+		if err != nil {
+			return fmt.Errorf("find the container: %w", err)
+		}
+		defer ns.Close()
+		if err := unix.Setns(int(ns.Fd()), 0); err != nil {
+			return fmt.Errorf("enter the container: %w", err)
+		}
 	}
+	t.Container.Args = os.Args[3:]
 	return t.execute()
 }
 
@@ -107,8 +114,24 @@ func (t task) execute() error {
 			return err
 		}
 	}
-	err = syscall.Exec(t.Container.Args[0], t.Container.Args, append(t.Container.Env, t.Mark))
+	path, err := t.find(t.Container.Args[0])
+	if err != nil {
+		return err
+	}
+	err = syscall.Exec(path, t.Container.Args, append(t.Container.Env, t.Mark))
 	return fmt.Errorf("execute %q: %w", t.Container.Args, err)
+}
+
+// find looks a command up in the container's PATH.
+func (t task) find(command string) (string, error) {
+	for _, v := range t.Container.Env {
+		if name, value, _ := strings.Cut(v, "="); name == "PATH" {
+			if err := os.Setenv(name, value); err != nil {
+				return "", err
+			}
+		}
+	}
+	return exec.LookPath(command)
 }
 
 // fileSystem puts the container's together at t.Root.

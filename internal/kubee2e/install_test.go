@@ -22,7 +22,7 @@ func TestInstall(t *testing.T) {
 	c := up(t, netlab.Options{Nodes: 3})
 	names := []string{"node-a", "node-b", "node-c"}
 	k := c.knocks()
-	k.control(names...)
+	k.unencrypted(names...)
 	c.install(values)
 	for _, n := range names {
 		c.register(n)

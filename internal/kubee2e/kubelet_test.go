@@ -28,6 +28,7 @@ type kubelet struct {
 	host *netlab.Cmd
 	mark string
 
+	pod   string             // its name
 	stop  context.CancelFunc // of the pod; nil without one
 	ended chan struct{}
 
@@ -65,17 +66,16 @@ func newKubelet(t *testing.T, l *netlab.Lab, n *netlab.Node) *kubelet {
 }
 
 // run starts a pod and goes on to run it until end.
-func (k *kubelet) run(p *corev1.Pod, s surroundings) {
-	k.t.Helper()
+func (k *kubelet) run(p *corev1.Pod, s surroundings) error {
 	o, err := order(p, s)
 	if err == nil {
 		err = k.prepare(o)
 	}
 	if err != nil {
-		k.t.Fatalf("run %s on %s: %v", p.Name, k.Name, err)
+		return fmt.Errorf("run %s on %s: %w", p.Name, k.Name, err)
 	}
 	ctx, cancel := context.WithCancel(context.Background()) // until end
-	k.stop, k.ended = cancel, make(chan struct{})
+	k.pod, k.stop, k.ended = p.Name, cancel, make(chan struct{})
 	go func() {
 		defer close(k.ended)
 		for _, c := range o.Init {
@@ -87,6 +87,7 @@ func (k *kubelet) run(p *corev1.Pod, s surroundings) {
 		}
 		all.Wait()
 	}()
+	return nil
 }
 
 // prepare writes what the pod's volumes hold.
@@ -127,6 +128,9 @@ func (k *kubelet) once(ctx context.Context, c container) error {
 		k.say("start %s: %v", c.Name, err)
 		return err
 	}
+	if err := k.tellExec(k.pod); err != nil {
+		k.say("%v", err)
+	}
 	err = cmd.Wait()
 	k.say("%s ended: %v", c.Name, err)
 	return err
@@ -161,7 +165,7 @@ func (k *kubelet) start(ctx context.Context, c container) (*netlab.Cmd, error) {
 
 // command is one that does a task in the node's namespaces.
 func (k *kubelet) command(ctx context.Context, as string, t task) (*netlab.Cmd, error) {
-	t.Node, t.HostRoot, t.Binary, t.Mark = k.Name, k.root, k.binary(), k.mark
+	t.Node, t.HostRoot, t.Binary, t.Mark = k.Name, k.root, built, k.mark
 	text, err := json.Marshal(t)
 	if err != nil {
 		return nil, err
@@ -170,18 +174,13 @@ func (k *kubelet) command(ctx context.Context, as string, t task) (*netlab.Cmd, 
 	return k.Command(ctx, "nsenter", mounts, os.Args[0], as, string(text)), nil
 }
 
-// binary is the image's.
-func (k *kubelet) binary() string { return built }
-
 // exec runs a command in the running container, as kubectl exec does.
 func (k *kubelet) exec(args ...string) ([]byte, error) {
-	pid := k.pid()
-	c := k.runs
-	c.Args = args
-	cmd, err := k.command(k.t.Context(), asExec, task{Container: c, PID: pid})
+	entry, err := k.entry()
 	if err != nil {
 		return nil, err
 	}
+	cmd := k.Command(k.t.Context(), entry[0], append(entry[1:], args...)...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -189,6 +188,28 @@ func (k *kubelet) exec(args ...string) ([]byte, error) {
 		err = fmt.Errorf("%q on %s: %w\n%s", args, k.Name, err, stderr.Bytes())
 	}
 	return out, err
+}
+
+// entry is a command that runs its further arguments in the running container.
+func (k *kubelet) entry() ([]string, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.running == nil {
+		return nil, errors.New("no container runs on " + k.Name)
+	}
+	text, err := json.Marshal(task{Container: k.runs, PID: k.running.Process.Pid, Mark: k.mark})
+	processes := fmt.Sprintf("--pid=/proc/%d/ns/pid", k.running.Process.Pid)
+	return []string{"nsenter", processes, os.Args[0], asExec, string(text)}, err
+}
+
+// runsNow is the name of the container that runs, "" if none does.
+func (k *kubelet) runsNow() string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.running == nil || k.running.Process.Signal(syscall.Signal(0)) != nil {
+		return ""
+	}
+	return k.runs.Name
 }
 
 // pid is the number of the container's process, the last one's where none runs.

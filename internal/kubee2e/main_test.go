@@ -17,7 +17,7 @@ const reap = "wgsteer-kubee2e-reap" // the first argument of the reaper process
 var builds, built string
 
 func TestMain(m *testing.M) {
-	if len(os.Args) == 3 {
+	if len(os.Args) >= 3 {
 		for name, become := range map[string]func(string) error{
 			asHost: beHost, asContainer: beContainer, asExec: beExec,
 			reap: func(run string) error { return netlab.Reap(run, os.Stdin) },

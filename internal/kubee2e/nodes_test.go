@@ -107,7 +107,7 @@ func encryptedCluster(t *testing.T) (*cluster, *knocks) {
 	c := up(t, netlab.Options{Nodes: 3})
 	two := []string{"node-a", "node-b"}
 	k := c.knocks()
-	k.control(two...)
+	k.unencrypted(two...)
 	for _, n := range two {
 		k.drain(n)
 	}

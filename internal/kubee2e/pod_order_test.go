@@ -21,7 +21,7 @@ func admitted(t *testing.T) *corev1.Pod {
 	if err != nil || !strings.Contains(rest, `"kind":"ServiceAccount"`) || !strings.Contains(rest, `"kind":"ConfigMap"`) {
 		t.Fatalf("%v; beside the DaemonSet there is %s", err, rest)
 	}
-	p := (&cluster{set: set}).podOf("node-a")
+	p := podOf(set, "node-a")
 	p.UID, p.Spec.RestartPolicy = "uid", corev1.RestartPolicyAlways
 	p.Spec.Volumes = append(p.Spec.Volumes, corev1.Volume{Name: "access", VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: []corev1.VolumeProjection{
 		{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{Path: "token"}},

@@ -19,7 +19,7 @@ func TestPodAddresses(t *testing.T) {
 	c := up(t, netlab.Options{Nodes: 2, Pods: 2, CNI: netlab.Routes})
 	names := []string{"node-a", "node-b"}
 	k := c.knocks()
-	k.control(names...)
+	k.unencrypted(names...)
 	c.install(values + "\npodAddresses: pods\n")
 	c.api.Create(t, "{apiVersion: v1, kind: ServiceAccount, metadata: {name: default, namespace: default}}")
 	for _, n := range c.Nodes {

@@ -101,8 +101,8 @@ func (k *knocks) once() {
 	k.c.until("knocks from all pods", func() bool { return k.rounds.Load() >= before+uint64(4*2*pods) })
 }
 
-// control shows that the capture sees what these nodes' pods send without wgsteer.
-func (k *knocks) control(nodes ...string) {
+// unencrypted shows that the capture sees what these nodes' pods send without wgsteer.
+func (k *knocks) unencrypted(nodes ...string) {
 	k.c.t.Helper()
 	k.from(nodes...)
 	w := k.c.watch(func() { k.once(); k.c.mustFlow(nodes...) })
