@@ -5,7 +5,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 TOOL    := $(GO) tool -modfile=tools/go.mod
 # -p: packages tested at once. Many build whole networks; more at a time only makes them slower.
 # -count: the cache knows nothing of the kernel that privileged tests depend on.
-TESTFLAGS ?= -race -p 2 -timeout 12m -count=1
+TESTFLAGS ?= -race -p 2 -timeout 20m -count=1
 
 .PHONY: demo test test-long leak-matrix test-vm build generate lint clean
 .NOTPARALLEL:

@@ -55,7 +55,8 @@ type Config struct {
 	// ClusterCIDRs hold the pods of all nodes. They may contain no node address
 	// and no endpoint.
 	ClusterCIDRs []netip.Prefix
-	// PodCIDRs hold this node's pods, within ClusterCIDRs.
+	// PodCIDRs hold this node's pods, within ClusterCIDRs; default: what Source tells
+	// of this node, if it does.
 	PodCIDRs []netip.Prefix
 	// NodeIPs are this node's addresses; default: those of the default routes'
 	// devices.

@@ -29,8 +29,8 @@ func Guard(ctx context.Context, config Config) (steering.Status, error) {
 	if err != nil {
 		return steering.Status{}, err
 	}
-	nodes := rememberedNodes(config)
-	f, err := guardFacts(config, nodes)
+	nodes, local := rememberedNodes(config)
+	f, err := guardFacts(config, nodes, local)
 	if err != nil {
 		return steering.Status{}, err
 	}
@@ -43,24 +43,25 @@ func Guard(ctx context.Context, config Config) (steering.Status, error) {
 	return status, errors.Join(err, steer.Close())
 }
 
-// rememberedNodes are the peers of the last Run, where they can be read. They are
-// left as they are: what is corrupt is Run's to set aside and tell.
-func rememberedNodes(config Config) []keymgr.Node {
+// rememberedNodes are the peers of the last Run and what it was told of this node,
+// where they can be read. They are left as they are: what is corrupt is Run's to set
+// aside and tell.
+func rememberedNodes(config Config) (peers []keymgr.Node, local *keymgr.Local) {
 	claims, err := keymgr.NewStore(config.StateDir).PeekClaims()
 	if err != nil {
 		config.Logger.Warn("guarding without the peers of the last run", "error", err)
 	}
-	return claims.Nodes
+	return recall(config.Node, claims)
 }
 
 // guardFacts are the host's facts as far as there are any. Addresses that are wrong
 // are an error, missing ones are not: they tell only what the tunnel may take.
-func guardFacts(config Config, nodes []keymgr.Node) (facts, error) {
+func guardFacts(config Config, nodes []keymgr.Node, local *keymgr.Local) (facts, error) {
 	found, err := steering.Discover(endpointsOf(config.Node, nodes), config.Devices)
 	if err != nil {
 		return facts{}, err
 	}
-	f := facts{uplinks: found.Uplinks, defaultAddresses: found.DefaultAddresses}
+	f := facts{local: local, uplinks: found.Uplinks, defaultAddresses: found.DefaultAddresses}
 	if len(nodes) > 0 {
 		if f.tunnel, err = standing(config.Interface); err != nil {
 			return facts{}, err

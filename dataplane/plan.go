@@ -14,9 +14,10 @@ import (
 
 // facts is what plan has to know of the host.
 type facts struct {
-	tunnel        tunnel.Link // zero while there is none
-	backend       Backend     // of this node; empty before it is chosen
-	backendReason string      // why it was
+	tunnel        tunnel.Link   // zero while there is none
+	local         *keymgr.Local // what the source told of this node last; nil: nothing
+	backend       Backend       // of this node; empty before it is chosen
+	backendReason string        // why it was
 	uplinks       []steering.Device
 	// defaultAddresses are the node's addresses where none are configured.
 	defaultAddresses []netip.Addr
@@ -36,10 +37,11 @@ type plan struct {
 // node's own is left out by its name, and what cannot be steered is a problem.
 func makePlan(c Config, key wgkey.PrivateKey, f facts, nodes []keymgr.Node) plan {
 	p := plan{self: self(c, key.Public(), f), mtu: mtuSource(c, f.uplinks)}
+	_, p.problems = ownPods(c, p.self.NodeIPs, f.local)
 	p.tunnel = tunnel.Config{PrivateKey: key, ListenPort: c.ListenPort, MTU: cmp.Or(c.MTU, p.mtu.Allowed)}
 	p.steering = steering.State{
 		Strict:        c.Policy == Strict,
-		LocalPodCIDRs: c.PodCIDRs,
+		LocalPodCIDRs: p.self.PodCIDRs,
 		LocalNodeIPs:  p.self.NodeIPs,
 		ClusterCIDRs:  c.ClusterCIDRs,
 		NodeCIDRs:     c.NodeCIDRs,
@@ -98,7 +100,6 @@ func self(c Config, key wgkey.PublicKey, f facts) keymgr.Node {
 		PublicKey:           key,
 		Endpoint:            c.Endpoint,
 		NodeIPs:             c.NodeIPs,
-		PodCIDRs:            c.PodCIDRs,
 		PersistentKeepalive: c.PersistentKeepalive,
 		Backend:             string(f.backend),
 		BackendReason:       oneLine(f.backendReason),
@@ -106,6 +107,7 @@ func self(c Config, key wgkey.PublicKey, f facts) keymgr.Node {
 	if len(n.NodeIPs) == 0 {
 		n.NodeIPs = f.defaultAddresses
 	}
+	n.PodCIDRs, _ = ownPods(c, n.NodeIPs, f.local)
 	if !n.Endpoint.IsValid() && len(n.NodeIPs) > 0 {
 		n.Endpoint = netip.AddrPortFrom(n.NodeIPs[0], c.ListenPort)
 	}
@@ -123,37 +125,6 @@ func checkSelf(c Config, n keymgr.Node) error {
 		}
 	}
 	return nil
-}
-
-// withoutRemoved is the step between two steering states that is safe before
-// the tunnel forgets peers: what old has and next has not is already gone,
-// what next adds is not there yet. A prefix that only moves to another peer
-// stays, as it will be encrypted all the same. removed tells whether anything
-// is gone, so that the step is needed at all.
-func withoutRemoved(old, next steering.State) (step steering.State, removed bool) {
-	kept := map[netip.Prefix]bool{}
-	for _, p := range next.Peers {
-		for _, cidr := range remotePrefixes(p) {
-			kept[cidr] = true
-		}
-	}
-	step = old
-	step.Peers = make([]steering.Peer, 0, len(old.Peers))
-	for _, p := range old.Peers {
-		had := len(p.PodCIDRs) + len(p.NodeIPs)
-		p.PodCIDRs = filter(p.PodCIDRs, func(c netip.Prefix) bool { return kept[c] })
-		p.NodeIPs = filter(p.NodeIPs, func(a netip.Addr) bool { return kept[hostPrefix(a)] })
-		has := len(p.PodCIDRs) + len(p.NodeIPs)
-		removed = removed || has < had
-		if has > 0 {
-			step.Peers = append(step.Peers, p)
-		}
-	}
-	return step, removed
-}
-
-func remotePrefixes(p steering.Peer) []netip.Prefix {
-	return append(slices.Clone(p.PodCIDRs), hostPrefixes(p.NodeIPs)...)
 }
 
 func hostPrefixes(addrs []netip.Addr) []netip.Prefix {

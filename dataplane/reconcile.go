@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"maps"
 	"net/netip"
-	"reflect"
 	"runtime"
 	"slices"
 	"strings"
@@ -30,7 +29,7 @@ type reconciler struct {
 	config Config
 	log    *slog.Logger
 	store  *keymgr.Store
-	known  keymgr.Claims // what was programmed last, as remembered on disk
+	known  keymgr.Claims // the peers programmed last, as remembered on disk
 	notes  []keymgr.Problem
 	key    wgkey.PrivateKey
 
@@ -180,68 +179,17 @@ func (r *reconciler) publish(ctx context.Context, self keymgr.Node) error {
 	return nil
 }
 
-// remember keeps on disk who is programmed, and who was and still has an
-// accepted record: what keeps that from being programmed now may pass.
-func (r *reconciler) remember(accepted, kept []keymgr.Node) error {
-	holders := map[string]bool{}
-	for _, n := range append(slices.Clone(kept), r.known.Nodes...) {
-		holders[n.Name] = true
-	}
-	r.known = keymgr.ClaimsOf(filter(accepted, func(n keymgr.Node) bool { return holders[n.Name] }))
-	if err := r.part("claims", r.store.SaveClaims(r.known)); err != nil {
-		return errLater{err}
-	}
-	return nil
-}
-
-// programmed are the nodes that the plan kept as peers.
-func programmed(nodes []keymgr.Node, p plan) []keymgr.Node {
-	kept := map[string]bool{}
-	for _, peer := range p.steering.Peers {
-		kept[peer.Name] = true
-	}
-	return filter(nodes, func(n keymgr.Node) bool { return kept[n.Name] })
-}
-
-// apply goes from the state applied last to next: peers first and steering
-// second for what is added, the other way round for what is removed. A step that
-// fails keeps no other from being done: none of them opens a way for plaintext.
-func (r *reconciler) apply(ctx context.Context, next plan) error {
-	var errs []error
-	arrived := false // where the removals alone are the way there
-	if step, removed := withoutRemoved(r.state, next.steering); removed {
-		err := r.steerTo(ctx, step)
-		arrived = err == nil && reflect.DeepEqual(step, next.steering)
-		errs = append(errs, err)
-	}
-	// The programs stand on the tunnel device before it has its first peer.
-	if r.state.Tunnel.Index != next.steering.Tunnel.Index {
-		first := next.steering
-		first.Peers = r.state.Peers
-		if err := r.steerTo(ctx, first); err != nil {
-			return errors.Join(append(errs, err)...)
-		}
-	}
-	errs = append(errs, r.tunnel.Apply(ctx, next.tunnel))
-	if !arrived {
-		errs = append(errs, r.steerTo(ctx, next.steering))
-	}
-	return errors.Join(errs...)
-}
-
-// steerTo hands a state over; steering goes on trying where it fails.
-func (r *reconciler) steerTo(ctx context.Context, s steering.State) error {
-	r.state = s
-	return r.steer.Apply(ctx, s)
-}
-
 // discover reads the host's facts; nodes are those that will be programmed.
 func (r *reconciler) discover(nodes []keymgr.Node) error {
 	found, err := steering.Discover(endpointsOf(r.config.Node, nodes), r.config.Devices)
 	if err != nil {
 		return err
 	}
-	f := facts{backend: r.backend, backendReason: r.backendReason, uplinks: found.Uplinks, defaultAddresses: found.DefaultAddresses}
+	f := facts{
+		local:   r.facts.local,
+		backend: r.backend, backendReason: r.backendReason,
+		uplinks: found.Uplinks, defaultAddresses: found.DefaultAddresses,
+	}
 	if r.tunnel != nil {
 		if f.tunnel, err = r.tunnel.Link(); err != nil {
 			return err
@@ -266,12 +214,6 @@ func endpointsOf(self string, nodes []keymgr.Node) []netip.Addr {
 		}
 	}
 	return endpoints
-}
-
-// remembered is the plan for the peers programmed by an earlier run: the guard knows
-// them as remote before their records are read.
-func (r *reconciler) remembered() plan {
-	return makePlan(r.config, r.key, r.facts, r.known.Nodes)
 }
 
 // reportProblems logs what is new among the problems.

@@ -66,12 +66,12 @@ func (r *reconciler) check() error {
 	if err != nil {
 		return err
 	}
-	r.known = known
+	r.known.Nodes, r.facts.local = recall(r.config.Node, known)
 	if setAside != "" {
 		r.note("what was remembered of the peers was corrupt: it was set aside as %s, and peers that claim the same are refused until one of them is corrected; look into the disk, then delete that file", setAside)
 	}
 	r.noBackend = r.chooseBackend()
-	if err := r.discover(known.Nodes); err != nil {
+	if err := r.discover(r.known.Nodes); err != nil {
 		return err
 	}
 	if r.backend.outlives() { // the guard lets packets into what still carries them
@@ -159,7 +159,7 @@ func (r *reconciler) wait(ctx context.Context, longest time.Duration) error {
 		case <-r.uplinks:
 			return nil
 		case s := <-r.snapshots:
-			r.snapshot = &s
+			r.snapshot, r.facts.local = &s, localAfter(r.facts.local, s)
 			return r.part("source", nil)
 		case err := <-r.tunnelEnded:
 			r.tunnelLost(ctx, err)

@@ -47,9 +47,12 @@ func (d *DataPlane) Status() Status {
 		Policy:        v.config.Policy,
 		Backend:       cmp.Or(v.backend, v.config.Backend),
 		BackendReason: v.backendReason,
-		PodCIDRs:      v.config.PodCIDRs,
+		PodCIDRs:      v.self.PodCIDRs,
 		NodeIPs:       v.self.NodeIPs,
 		Problems:      v.problems,
+	}
+	if v.self.Name == "" { // before Run has looked
+		s.PodCIDRs = v.config.PodCIDRs
 	}
 	failing := maps.Clone(v.failing)
 	if failing == nil {

@@ -7,7 +7,9 @@ import (
 )
 
 // Claims are the nodes that were programmed as peers, each as it was then: the
-// holders of their keys, pod CIDRs and addresses. The zero value is no history.
+// holders of their keys, pod CIDRs and addresses. This node itself is among them
+// where its source told of it (Local): by its name, without a key. The zero value
+// is no history.
 type Claims struct {
 	Nodes []Node // sorted by name; without overlap, unless the file was made by hand
 }
@@ -21,6 +23,20 @@ func ClaimsOf(accepted []Node) Claims {
 	}
 	slices.SortFunc(nodes, byName)
 	return Claims{Nodes: nodes}
+}
+
+// Apart returns the node called self, the zero Node where it is not there, and the
+// peers. A node without a key is this one under a name that it had: no peer.
+func (c Claims) Apart(self string) (own Node, peers []Node) {
+	for _, n := range c.Nodes {
+		switch {
+		case n.Name == self:
+			own = n
+		case !n.PublicKey.IsZero():
+			peers = append(peers, n)
+		}
+	}
+	return own, peers
 }
 
 func byName(a, b Node) int { return cmp.Compare(a.Name, b.Name) }

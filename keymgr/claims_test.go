@@ -341,3 +341,19 @@ func TestClaimsOfSharesNothing(t *testing.T) {
 		t.Errorf("claims (-want +got):\n%s", diff)
 	}
 }
+
+// TestClaimsApart: this node is among the claims for its pods alone, and never a
+// peer, nor a holder against itself.
+func TestClaimsApart(t *testing.T) {
+	a, own, renamed := n("a", "kA", "10.244.1.0/24"), n("self", "10.244.200.0/24"), n("z", "10.244.201.0/24")
+	claims := keymgr.ClaimsOf([]keymgr.Node{renamed, own, a})
+	got, peers := claims.Apart("self")
+	if !got.Equal(own) || len(peers) != 1 || !peers[0].Equal(a) {
+		t.Errorf("own %+v, peers %+v", got, peers)
+	}
+	now := n("self", "kS", "10.244.1.0/24") // what a had; a has another
+	accepted, problems := keymgr.Resolve(now, keymgr.ClaimsOf([]keymgr.Node{own, a}), keymgr.Snapshot{Nodes: []keymgr.Node{n("a", "kA", "10.244.200.0/24")}})
+	if len(accepted) != 1 || len(problems) != 0 || accepted[0].PodCIDRs[0] != own.PodCIDRs[0] {
+		t.Errorf("after a swap: %+v, problems %v", accepted, problems)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -153,6 +154,38 @@ func TestMetricsComplete(t *testing.T) {
 	}
 	if got := strings.Count(text, "# TYPE "); got != n {
 		t.Errorf("%d metrics collected, %d described", got, n)
+	}
+}
+
+// Whatever is told of a peer says which node it is: a key alone tells people nothing.
+func TestMetricsNamePeers(t *testing.T) {
+	registry := prometheus.NewPedanticRegistry()
+	if err := registry.Register(newCollector(sample())); err != nil {
+		t.Fatal(err)
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			labels := map[string]string{}
+			for _, l := range m.GetLabel() {
+				labels[l.GetName()] = l.GetValue()
+			}
+			_, keyed := labels["public_key"]
+			if !keyed && !strings.HasPrefix(f.GetName(), "wireguard_peer_") && !strings.HasPrefix(f.GetName(), "wgsteer_peer_") {
+				continue
+			}
+			found++
+			if !slices.Contains([]string{"node-a", "node-b", "node-c"}, labels["name"]) {
+				t.Errorf("%s has the labels %v, and no node's name", f.GetName(), labels)
+			}
+		}
+	}
+	if want := 1 + 2*(4+2*2); found != want { // the device; of two peers 4 by WireGuard, 2 by steering in 2 directions
+		t.Errorf("%d metrics of peers and keys, want %d", found, want)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 
 	"github.com/wgsteer/wgsteer/bpf"
 )
@@ -128,7 +129,13 @@ func zeroPeer() ([]bpf.SteerPeerCount, error) {
 	return make([]bpf.SteerPeerCount, cpus), nil
 }
 
+// isFull tells what the kernel says of a full map: a trie the one, a hash the other.
+func isFull(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.E2BIG) }
+
 func tooMany(what, which string, m *ebpf.Map, err error) error {
+	if isFull(err) {
+		err = fmt.Errorf("it is full: %w; the cluster has to do with fewer, such as a pod CIDR for each node rather than an address for each pod", err)
+	}
 	return fmt.Errorf("add %s %s to a map of %d entries: %w", what, which, m.MaxEntries(), err)
 }
 

@@ -212,13 +212,21 @@ func (s *Steering) grow() (shrink func() error, err error) {
 	guard := s.state.Tunnel.Index == 0
 	prefixes := diff(s.have.prefixes, want.prefixes, guard)
 	names := diff(s.have.names, want.names, guard)
-	if err := s.wrote(s.objects.grow(names, prefixes)); err != nil {
+	remove := func() error { return s.wrote(s.objects.shrink(names, prefixes)) }
+	err = s.wrote(s.objects.grow(names, prefixes))
+	if isFull(err) && len(prefixes.delete) > 0 {
+		// No room for both, so what goes makes it: meanwhile it counts as the cluster's.
+		if err = remove(); err == nil {
+			err = s.wrote(s.objects.grow(names, prefixes))
+		}
+	}
+	if err != nil {
 		return nil, err
 	}
 	names.applyPut(s.have.names)
 	prefixes.applyPut(s.have.prefixes)
 	return func() error {
-		if err := s.wrote(s.objects.shrink(names, prefixes)); err != nil {
+		if err := remove(); err != nil {
 			return err
 		}
 		names.applyDelete(s.have.names)

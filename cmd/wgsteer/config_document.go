@@ -38,6 +38,8 @@ type document struct {
 	// lines are those of fields and of their values, for errors that are found
 	// later.
 	lines map[place]int
+	// known are the fields that readers asked for, as "log.level".
+	known map[string]bool
 }
 
 // place is a value of a field, or the field itself where value is "".
@@ -57,7 +59,7 @@ type entry struct{ key, value ast.Node }
 
 // parseDocument reads YAML: one mapping, or nothing. The section is never nil.
 func parseDocument(file string, text []byte) (*document, *section) {
-	doc := &document{file: file, lines: map[place]int{}}
+	doc := &document{file: file, lines: map[place]int{}, known: map[string]bool{}}
 	root := &section{doc: doc}
 	// The parser counts some line ends of CR LF twice (goccy/go-yaml v1.19.2:
 	// "#\r\n0" has its 0 in line 3).
@@ -123,6 +125,7 @@ func (s *section) fill(m ast.MapNode) {
 // after its name, and makes the field a known one.
 func (s *section) take(name string) ast.Node {
 	s.known = append(s.known, name)
+	s.doc.known[s.prefix+name] = true
 	n := s.fields[name].value
 	if n == nil || n.Type() == ast.NullType {
 		return nil
@@ -145,15 +148,18 @@ func (s *section) section(name, example string) *section {
 	return sub
 }
 
+// unknownField begins what is said of a field that no reader asked for.
+const unknownField = "unknown field"
+
 // rejectUnknown is called when all fields were taken.
 func (s *section) rejectUnknown() {
 	for _, name := range s.order {
 		if slices.Contains(s.known, name) {
 			continue
 		}
-		problem := "unknown field; known are " + strings.Join(s.known, ", ")
+		problem := unknownField + "; known are " + strings.Join(s.known, ", ")
 		if i := slices.IndexFunc(s.known, func(k string) bool { return similar(k, name) }); i >= 0 {
-			problem = "unknown field; did you mean " + s.prefix + s.known[i] + "?"
+			problem = unknownField + "; did you mean " + s.prefix + s.known[i] + "?"
 		}
 		s.doc.add(s.fields[name].key, s.prefix+shorten(name), show(s.fields[name].value), problem)
 	}

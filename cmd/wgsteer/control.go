@@ -13,6 +13,10 @@ const (
 	pathRotate = "/v1/rotate" // POST: rotateReply
 	pathGreet  = "/v1/greet"  // POST: greetReply
 	pathReload = "/v1/reload" // POST: configurationStatus
+
+	pathLog        = "/v1/log"        // GET: the end of the log, as text
+	pathMetrics    = "/v1/metrics"    // GET: what metrics tell, as Prometheus reads it
+	pathGoroutines = "/v1/goroutines" // GET: what the daemon's goroutines are at, as text
 )
 
 // timeoutParameter of rotate and greet is how long to wait for peers, a Go

@@ -63,30 +63,39 @@ func waitQuery(wait time.Duration) string {
 
 // call makes one request. The error is errNoDaemon when nobody listens.
 func (c *controlClient) call(ctx context.Context, method, path string, reply any) error {
-	req, err := http.NewRequestWithContext(ctx, method, "http://wgsteer"+path, nil)
+	body, err := c.fetch(ctx, method, path)
 	if err != nil {
-		return fmt.Errorf("build a request: %w", err)
-	}
-	answer, err := c.http.Do(req)
-	if err != nil {
-		return c.explain(err)
-	}
-	defer answer.Body.Close()
-	body, err := io.ReadAll(answer.Body)
-	if err != nil {
-		return fmt.Errorf("read the daemon's answer: %w", err)
-	}
-	if answer.StatusCode != http.StatusOK {
-		var e errorReply
-		if json.Unmarshal(body, &e) != nil || e.Error == "" {
-			return fmt.Errorf("the daemon answered %s to %s; is it of another version?", answer.Status, path)
-		}
-		return errors.New(e.Error)
+		return err
 	}
 	if err := json.Unmarshal(body, reply); err != nil {
 		return fmt.Errorf("understand the daemon's answer to %s (is it of another version?): %w", path, err)
 	}
 	return nil
+}
+
+// fetch is call for an answer as it is.
+func (c *controlClient) fetch(ctx context.Context, method, path string) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://wgsteer"+path, nil)
+	if err != nil {
+		return nil, fmt.Errorf("build a request: %w", err)
+	}
+	answer, err := c.http.Do(req)
+	if err != nil {
+		return nil, c.explain(err)
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return nil, fmt.Errorf("read the daemon's answer: %w", err)
+	}
+	if answer.StatusCode != http.StatusOK {
+		var e errorReply
+		if json.Unmarshal(body, &e) != nil || e.Error == "" {
+			return nil, fmt.Errorf("the daemon answered %s to %s; is it of another version?", answer.Status, path)
+		}
+		return nil, errors.New(e.Error)
+	}
+	return body, nil
 }
 
 func (c *controlClient) explain(err error) error {

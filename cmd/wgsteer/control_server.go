@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime/pprof"
 	"syscall"
 	"time"
 
@@ -39,9 +40,17 @@ func listenControl(ctx context.Context, c configuration) (net.Listener, error) {
 	return l, nil
 }
 
-// controlHandler answers on the control socket.
-func controlHandler(d *daemon) http.Handler {
+// controlHandler answers on the control socket; metered is metricsHandler's.
+func controlHandler(d *daemon, metered http.Handler) http.Handler {
 	mux := http.NewServeMux()
+	mux.Handle("GET "+pathMetrics, http.StripPrefix("/v1", metered))
+	mux.HandleFunc("GET "+pathLog, func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write(d.ring.text()) // fails where the client is gone
+	})
+	mux.HandleFunc("GET "+pathGoroutines, func(w http.ResponseWriter, _ *http.Request) {
+		// Debug 1 has no arguments of functions, which could be keys.
+		_ = pprof.Lookup("goroutine").WriteTo(w, 1) // fails where the client is gone
+	})
 	mux.HandleFunc("GET "+pathStatus, func(w http.ResponseWriter, _ *http.Request) {
 		d.reply(w, http.StatusOK, d.status())
 	})

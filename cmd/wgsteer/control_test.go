@@ -44,9 +44,13 @@ func serveControl(t *testing.T, d *daemon) *controlClient {
 	if err != nil {
 		t.Fatal(err)
 	}
+	metered, err := d.metricsHandler()
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
-	go func() { ended <- d.serve(ctx, l, controlHandler(d)) }()
+	go func() { ended <- d.serve(ctx, l, controlHandler(d, metered)) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {

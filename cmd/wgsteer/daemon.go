@@ -24,6 +24,7 @@ type daemon struct {
 	env     *env
 	log     *slog.Logger
 	level   *slog.LevelVar
+	ring    *logRing // the end of the log
 	plane   *dataplane.DataPlane
 	version buildVersion
 
@@ -38,9 +39,9 @@ type daemon struct {
 
 // newDaemon makes what config says; it starts nothing.
 func newDaemon(env *env, config configuration) (*daemon, error) {
-	d := &daemon{env: env, level: new(slog.LevelVar), config: config, loaded: time.Now(), version: thisVersion()}
+	d := &daemon{env: env, level: new(slog.LevelVar), ring: new(logRing), config: config, loaded: time.Now(), version: thisVersion()}
 	d.level.Set(logLevel(config.Log, env.Getenv))
-	d.log = newLogger(env.Stderr, config.Log, d.level)
+	d.log = slog.New(slog.NewMultiHandler(newLogger(env.Stderr, config.Log, d.level).Handler(), d.ring.handler(d.level)))
 	var err error
 	if d.plane, err = dataplane.New(config.plane(d.log)); err != nil {
 		return nil, usageError{err}
@@ -70,6 +71,10 @@ func (d *daemon) run(ctx context.Context) (err error) {
 	if scrapes != nil {
 		defer scrapes.Close()
 	}
+	metered, err := d.metricsHandler()
+	if err != nil {
+		return err
+	}
 	d.log.Info("starting", "version", d.version.Version, "config", d.config.File, "node", d.config.Plane.Node, "interface", d.config.Plane.Interface)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
@@ -78,9 +83,9 @@ func (d *daemon) run(ctx context.Context) (err error) {
 		}
 		return errEnded // so that the others end too
 	})
-	g.Go(func() error { return d.serve(ctx, control, controlHandler(d)) })
+	g.Go(func() error { return d.serve(ctx, control, controlHandler(d, metered)) })
 	if scrapes != nil {
-		g.Go(func() error { return d.serveMetrics(ctx, scrapes) })
+		g.Go(func() error { return d.serve(ctx, scrapes, metered) })
 	}
 	g.Go(func() error { return d.notify(ctx) })
 	g.Go(func() error { return d.followHangups(ctx, hangups) })

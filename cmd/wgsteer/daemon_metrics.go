@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"syscall"
 
 	"github.com/wgsteer/wgsteer/metrics"
@@ -26,12 +27,8 @@ func (d *daemon) listenMetrics(ctx context.Context) (net.Listener, error) {
 	return l, nil
 }
 
-func (d *daemon) serveMetrics(ctx context.Context, l net.Listener) error {
-	handler, err := metrics.Handler(d.plane.Status, metrics.Build{
+func (d *daemon) metricsHandler() (http.Handler, error) {
+	return metrics.Handler(d.plane.Status, metrics.Build{
 		Version: d.version.Version, Revision: d.version.Revision, GoVersion: d.version.Go,
 	}, d.log)
-	if err != nil {
-		return err
-	}
-	return d.serve(ctx, l, handler)
 }

@@ -74,6 +74,7 @@ Exit codes: 0 it worked; 1 it failed, or what was asked about is not well;
 		newStatusCommand(env),
 		newCheckCommand(env),
 		newExplainCommand(env),
+		newBugreportCommand(env),
 		newKeysCommand(env),
 		newTeardownCommand(env),
 		newTunnelCommand(env),

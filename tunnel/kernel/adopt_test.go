@@ -73,6 +73,13 @@ func TestAdoption(t *testing.T) {
 			t.Errorf("up %v, %v", up, err)
 		}
 		index = found.Index
+		stats, there, err := Look(a.name)
+		if err != nil || !there || stats.PublicKey != a.key.Public() || len(stats.Peers) != 1 || !stats.Peers[0].LastHandshake.Equal(session) {
+			t.Errorf("there %v, %v: %+v; want the session of %v", there, err, stats, session)
+		}
+		if _, there, err := Look("none0"); err != nil || there {
+			t.Errorf("a link that is not there: %v, %v", there, err)
+		}
 	})
 	a.run(t)
 	a.key = private(t, 8)

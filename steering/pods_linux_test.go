@@ -1,0 +1,116 @@
+package steering_test
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/wgsteer/wgsteer/internal/privtest"
+	"github.com/wgsteer/wgsteer/steering"
+)
+
+// podByPod is a state in which a hundred peers, and this node, announce each pod by
+// its address.
+func podByPod(tunnel, perPeer int) steering.State {
+	s := steered(tunnel)
+	s.ClusterCIDRs, s.LocalPodCIDRs, s.Peers = prefixes("10.128.0.0/9"), nil, nil
+	pods := func(node int) (all []netip.Prefix) {
+		for pod := range perPeer {
+			all = append(all, netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 128 + byte(node), byte(pod >> 8), byte(pod)}), 32))
+		}
+		return all
+	}
+	s.LocalPodCIDRs = pods(0)[:min(perPeer, 250)]
+	for i := range 100 {
+		s.Peers = append(s.Peers, steering.Peer{
+			Name: fmt.Sprintf("peer-%03d", i), PodCIDRs: pods(i + 1), Endpoint: peerNode,
+			NodeIPs: []netip.Addr{netip.AddrFrom4([4]byte{198, 51, 100, byte(i + 1)})},
+		})
+	}
+	return s
+}
+
+// TestOnePodOfTenThousand: what a pod that comes or goes writes is that pod's alone.
+func TestOnePodOfTenThousand(t *testing.T) {
+	if !privtest.Isolate(t) {
+		return
+	}
+	o := steering.Options{BPFFS: privtest.BPFFS(t), Name: "wgt0"}
+	newNode(t)
+	t.Cleanup(func() {
+		if _, err := steering.Teardown(o); err != nil {
+			t.Errorf("teardown: %v", err)
+		}
+	})
+	s := start(t, o)
+	_, index := openTUN(t, o.Name)
+	all := podByPod(index, 100)
+	timed := func(what string, state steering.State) (writes uint64) {
+		t.Helper()
+		before, begin := s.Status().Changes, time.Now()
+		apply(t, s, state)
+		t.Logf("%s: %v", what, time.Since(begin).Round(time.Millisecond))
+		return s.Status().Changes - before
+	}
+	timed("ten thousand pods", all)
+	more, own := podByPod(index, 100), podByPod(index, 100)
+	more.Peers[50].PodCIDRs = append(more.Peers[50].PodCIDRs, netip.MustParsePrefix("10.254.0.1/32"))
+	own.LocalPodCIDRs = append(own.LocalPodCIDRs, netip.MustParsePrefix("10.254.0.2/32"))
+	moved := podByPod(index, 100)
+	moved.LocalPodCIDRs = append(moved.LocalPodCIDRs, moved.Peers[0].PodCIDRs[0])
+	moved.Peers[0].PodCIDRs = slices.Concat(moved.Peers[0].PodCIDRs[1:], moved.LocalPodCIDRs[:1])
+	moved.LocalPodCIDRs = moved.LocalPodCIDRs[1:]
+	for _, step := range []struct {
+		name  string
+		state steering.State
+		most  uint64 // map entries, routes, ranges of the nftables table
+	}{
+		{"nothing", all, 0},
+		{"a peer's pod more", more, 2},
+		{"it goes", all, 2},
+		{"a pod here more", own, 1 + 4}, // the range of pods elsewhere is split in two
+		{"it goes", all, 1 + 4},
+		{"this node and a peer swap one", moved, 2 + 2 + 12},
+		{"and back", all, 2 + 2 + 12},
+	} {
+		if got := timed(step.name, step.state); got > step.most || got == 0 && step.most > 0 {
+			t.Errorf("%s: %d writes, want at most %d", step.name, got, step.most)
+		}
+	}
+}
+
+// TestMorePrefixesThanTheMapHolds: it is told; what is not in it counts as the
+// cluster's, which is dropped; and fewer are well again.
+func TestMorePrefixesThanTheMapHolds(t *testing.T) {
+	if !privtest.Isolate(t) {
+		return
+	}
+	o := steering.Options{BPFFS: privtest.BPFFS(t), Name: "wgt0"}
+	newNode(t)
+	t.Cleanup(func() {
+		if _, err := steering.Teardown(o); err != nil {
+			t.Errorf("teardown: %v", err)
+		}
+	})
+	s := start(t, o)
+	_, index := openTUN(t, o.Name)
+	begin := time.Now()
+	err := s.Apply(t.Context(), podByPod(index, 660))
+	t.Logf("too many: %v", time.Since(begin).Round(time.Millisecond))
+	if err == nil || !strings.Contains(err.Error(), "65536") {
+		t.Errorf("66,000 prefixes: %v", err)
+	} else {
+		t.Log(err)
+	}
+	e, err := steering.Explain(o, nodeAddr, netip.MustParseAddr("10.255.0.1"))
+	if err != nil || e.Destination.Class != "cluster" || e.Verdict != "drop" {
+		t.Errorf("an address without an entry: %+v, %v", e, err)
+	}
+	apply(t, s, podByPod(index, 10))
+	if failing := s.Status().Failing; failing != "" {
+		t.Errorf("still failing: %s", failing)
+	}
+}
