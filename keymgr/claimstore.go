@@ -21,35 +21,43 @@ const (
 //
 // claims.yaml is JSON, one node a line, followed by a comment with its SHA-256.
 func (s *Store) LoadClaims() (claims Claims, setAside string, err error) {
+	return loadOrSetAside(s, claimsFile, stateDir.loadClaims)
+}
+
+// loadOrSetAside reads a file of the state directory, and moves one that is damaged
+// to setAside. Where there is no directory, or the file was damaged, the value is
+// the zero one.
+func loadOrSetAside[T any](s *Store, name string, load func(stateDir) (T, error)) (value T, setAside string, err error) {
+	var none T
 	d, err := openStateDir(s.dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return Claims{}, "", nil
+		return none, "", nil
 	}
 	if err != nil {
-		return Claims{}, "", err
+		return none, "", err
 	}
 	defer d.close()
-	claims, err = d.loadClaims()
+	value, err = load(d)
 	var corrupt *CorruptError
 	if !errors.As(err, &corrupt) {
-		return claims, "", err
+		return value, "", err
 	}
 	unlock, err := d.lock()
 	if err != nil {
-		return Claims{}, "", fmt.Errorf("%w; setting it aside failed: %w", corrupt, err)
+		return none, "", fmt.Errorf("%w; setting it aside failed: %w", corrupt, err)
 	}
 	defer unlock()
-	if claims, err = d.loadClaims(); !errors.As(err, &corrupt) { // mended by another process meanwhile
-		return claims, "", err
+	if value, err = load(d); !errors.As(err, &corrupt) { // mended by another process meanwhile
+		return value, "", err
 	}
-	setAside, err = d.setAside(claimsFile)
+	setAside, err = d.setAside(name)
 	if err == nil {
 		err = durable.Sync(d.root)
 	}
 	if err != nil {
-		return Claims{}, setAside, fmt.Errorf("%w; setting it aside failed: %w", corrupt, err)
+		return none, setAside, fmt.Errorf("%w; setting it aside failed: %w", corrupt, err)
 	}
-	return Claims{}, setAside, nil
+	return none, setAside, nil
 }
 
 // PeekClaims is LoadClaims for a look: a damaged file is an error, and left for
@@ -67,22 +75,29 @@ func (s *Store) PeekClaims() (Claims, error) {
 }
 
 func (d stateDir) loadClaims() (Claims, error) {
-	data, err := d.readStable(claimsFile)
+	nodes, err := readSealed[[]Node](d, claimsFile, claimsKind)
+	return ClaimsOf(nodes), err
+}
+
+// readSealed reads JSON that seal put into a file; the zero value where there is no
+// file, and a CorruptError where it is damaged.
+func readSealed[T any](d stateDir, name, kind string) (value T, err error) {
+	data, err := d.readStable(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return Claims{}, nil
+		return value, nil
 	}
 	if err != nil {
-		return Claims{}, err
+		return value, err
 	}
-	text, err := unseal(claimsKind, data)
+	text, err := unseal(kind, data)
+	if err == nil {
+		err = json.Unmarshal(text, &value)
+	}
 	if err != nil {
-		return Claims{}, &CorruptError{d.path(claimsFile), err.Error()}
+		var none T // not what was read before the fault
+		return none, &CorruptError{d.path(name), err.Error()}
 	}
-	var nodes []Node
-	if err := json.Unmarshal(text, &nodes); err != nil {
-		return Claims{}, &CorruptError{d.path(claimsFile), err.Error()}
-	}
-	return ClaimsOf(nodes), nil
+	return value, nil
 }
 
 // SaveClaims remembers claims; the same ones again are not written. On error
@@ -92,21 +107,7 @@ func (s *Store) SaveClaims(claims Claims) error {
 	if err != nil {
 		return fmt.Errorf("write claims: %w", err)
 	}
-	data := seal(claimsKind, text)
-	d, err := createStateDir(s.dir)
-	if err != nil {
-		return err
-	}
-	defer d.close()
-	unlock, err := d.lock()
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	if old, err := d.read(claimsFile); err == nil && bytes.Equal(old, data) {
-		return nil
-	}
-	return durable.Replace(d.root, claimsFile, data, 0o600, nil)
+	return s.replace(claimsFile, seal(claimsKind, text))
 }
 
 func claimsText(claims Claims) ([]byte, error) {

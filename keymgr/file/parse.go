@@ -96,7 +96,7 @@ func (d *decoder) field(pair *ast.MappingValueNode) {
 		d.list(key.Value, pair.Value, d.podCIDR)
 	case "persistentKeepalive":
 		d.text(key.Value, pair.Value, func(s string) (err error) {
-			d.node.PersistentKeepalive, err = parseKeepalive(s)
+			d.node.PersistentKeepalive, err = keymgr.ParseKeepalive(s)
 			return err
 		})
 	case "backend":

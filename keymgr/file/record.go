@@ -3,7 +3,6 @@ package file
 import (
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/goccy/go-yaml"
 
@@ -13,9 +12,6 @@ import (
 // maxRecord is the greatest size of a record in bytes: room for some 3000 pod
 // CIDRs.
 const maxRecord = 64 << 10
-
-// maxKeepalive is the longest interval that WireGuard's 16 bits of seconds hold.
-const maxKeepalive = 65535 * time.Second
 
 // document is a record as YAML has it. Its fields are those that decoder.field
 // knows.
@@ -58,18 +54,4 @@ func render(n keymgr.Node) ([]byte, error) {
 		return nil, fmt.Errorf("the record would read as %+v, not as %+v", back, n)
 	}
 	return data, nil
-}
-
-// parseKeepalive reads whole seconds, as WireGuard keeps them.
-func parseKeepalive(s string) (time.Duration, error) {
-	d, err := time.ParseDuration(s)
-	switch {
-	case err != nil:
-		return 0, fmt.Errorf("%s is not a duration such as 25s", keymgr.Quote(s))
-	case d < 0 || d > maxKeepalive:
-		return 0, fmt.Errorf("%s is not between 0s and %ds", keymgr.Quote(s), int(maxKeepalive.Seconds()))
-	case d%time.Second != 0:
-		return 0, fmt.Errorf("%s is not a whole number of seconds", keymgr.Quote(s))
-	}
-	return d, nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"path/filepath"
-	"slices"
 	"sync"
 	"time"
 
@@ -81,8 +80,8 @@ func (s *Source) Run(ctx context.Context, deliver func(keymgr.Snapshot)) error {
 		if watchErr != nil && !now.Partial {
 			now.Problems = append(now.Problems, keymgr.Problem{Record: s.dir, Warning: true, Message: watchErr.Error()})
 		}
-		if first || !same(last, now) {
-			last = clone(now)
+		if first || !last.Equal(now) {
+			last = now.Clone()
 			s.log.Debug("node records changed", "directory", s.dir, "nodes", len(now.Nodes), "problems", len(now.Problems))
 			deliver(now)
 		}
@@ -126,21 +125,4 @@ func (s *Source) wait(ctx context.Context, w *watch, watching bool) bool {
 	case <-w.errors(): // events were lost: the directory has to be read as well
 	}
 	return w.drain(ctx, settle)
-}
-
-func same(a, b keymgr.Snapshot) bool {
-	return a.Partial == b.Partial && slices.Equal(a.Unusable, b.Unusable) && slices.Equal(a.Problems, b.Problems) &&
-		slices.EqualFunc(a.Nodes, b.Nodes, func(a, b keymgr.Node) bool { return a.Equal(b) && a.Record == b.Record })
-}
-
-// clone returns a copy that the receiver of s cannot change.
-func clone(s keymgr.Snapshot) keymgr.Snapshot {
-	nodes := make([]keymgr.Node, len(s.Nodes))
-	for i, n := range s.Nodes {
-		nodes[i] = n.Clone()
-	}
-	s.Nodes = nodes
-	s.Problems = slices.Clone(s.Problems)
-	s.Unusable = slices.Clone(s.Unusable)
-	return s
 }

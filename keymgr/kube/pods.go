@@ -1,0 +1,96 @@
+package kube
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/wgsteer/wgsteer/keymgr"
+)
+
+// podFacts are what counts of a Pod.
+type podFacts struct {
+	node    string
+	ips     []netip.Addr
+	created time.Time
+	ending  bool // it is being deleted
+}
+
+// claim is one pod's claim of one address.
+type claim struct {
+	ip   netip.Addr
+	name string // of the pod, with its namespace
+	pod  podFacts
+}
+
+// precedes orders claims by address, and those of one address by who has it: a pod
+// that is not being deleted before one that is, the older before the younger.
+func precedes(a, b claim) int {
+	ending := func(c claim) int {
+		if c.pod.ending {
+			return 1
+		}
+		return 0
+	}
+	return cmp.Or(a.ip.Compare(b.ip), cmp.Compare(ending(a), ending(b)), a.pod.created.Compare(b.pod.created), cmp.Compare(a.name, b.name))
+}
+
+// prefixesOfPods returns each node's pods as prefixes of single addresses, sorted.
+// An address that two pods have, both there to stay, is told.
+func prefixesOfPods(pods map[string]podFacts) (map[string][]netip.Prefix, []keymgr.Problem) {
+	claims := make([]claim, 0, len(pods))
+	for name, p := range pods {
+		for _, ip := range p.ips {
+			claims = append(claims, claim{ip, name, p})
+		}
+	}
+	slices.SortFunc(claims, precedes)
+	prefixes := make(map[string][]netip.Prefix)
+	var problems []keymgr.Problem
+	for i, c := range claims {
+		if i == 0 || claims[i-1].ip != c.ip {
+			prefixes[c.pod.node] = append(prefixes[c.pod.node], netip.PrefixFrom(c.ip, c.ip.BitLen()))
+			continue
+		}
+		holder := claims[i-1]
+		if c.pod.ending || holder.pod.node == c.pod.node {
+			claims[i] = holder // for a third one
+			continue
+		}
+		problems = append(problems, keymgr.Problem{Node: c.pod.node, Record: "pods/" + c.name, Warning: true, Message: fmt.Sprintf(
+			"pod address %s of node %s is also that of pod %s on node %s, which is older and has it; delete one of the two pods",
+			c.ip, c.pod.node, holder.name, holder.pod.node)})
+		claims[i] = holder
+	}
+	return prefixes, problems
+}
+
+// prefixesOfNode reads a Node's own prefixes. What makes no sense is left out and
+// told.
+func prefixesOfNode(name string, podCIDRs []string) ([]netip.Prefix, []keymgr.Problem) {
+	var prefixes []netip.Prefix
+	var problems []keymgr.Problem
+	tell := func(format string, args ...any) {
+		problems = append(problems, keymgr.Problem{Node: name, Record: "nodes/" + name, Message: "spec.podCIDRs: " + fmt.Sprintf(format, args...)})
+	}
+	for _, s := range podCIDRs {
+		p, err := keymgr.ParsePodCIDR(s)
+		if err != nil {
+			tell("%v; it is not used", err)
+			continue
+		}
+		if i := slices.IndexFunc(prefixes, p.Overlaps); i >= 0 {
+			tell("%s overlaps %s of the same Node; it is not used", p, prefixes[i])
+			continue
+		}
+		prefixes = append(prefixes, p)
+	}
+	slices.SortFunc(prefixes, comparePrefixes)
+	return prefixes, problems
+}
+
+func comparePrefixes(a, b netip.Prefix) int {
+	return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
+}

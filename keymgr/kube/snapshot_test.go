@@ -1,0 +1,172 @@
+package kube
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/wgsteer/wgsteer/keymgr"
+	"github.com/wgsteer/wgsteer/keymgr/kube/v1alpha1"
+	"github.com/wgsteer/wgsteer/wgkey"
+)
+
+// key is a public key that is n.
+func key(n byte) wgkey.PublicKey { return wgkey.PublicKey{n} }
+
+func prefixes(s ...string) (p []netip.Prefix) {
+	for _, s := range s {
+		p = append(p, netip.MustParsePrefix(s))
+	}
+	return p
+}
+
+func addrs(s ...string) (a []netip.Addr) {
+	for _, s := range s {
+		a = append(a, netip.MustParseAddr(s))
+	}
+	return a
+}
+
+// node is the n-th Node, and record its record.
+func node(n int) nodeFacts {
+	return nodeFacts{uid: "uid", podCIDRs: []string{fmt.Sprintf("10.244.%d.0/24", n)}, addresses: addrs(fmt.Sprintf("192.0.2.%d", n))}
+}
+
+func record(n int) recordFacts {
+	ip := fmt.Sprintf("192.0.2.%d", n)
+	return recordFacts{spec: v1alpha1.WireGuardNodeSpec{
+		PublicKeys: []v1alpha1.PublicKey{{Key: key(byte(n)).String(), State: v1alpha1.KeyActive}},
+		Endpoints:  []v1alpha1.Endpoint{v1alpha1.Endpoint(ip + ":51871")},
+		NodeIPs:    []v1alpha1.NodeIP{v1alpha1.NodeIP(ip)},
+	}}
+}
+
+// three is a view of nodes a, b and c, seen from a.
+func three() view {
+	return view{self: "a", from: FromNodes,
+		nodes:   map[string]nodeFacts{"a": node(1), "b": node(2), "c": node(3)},
+		records: map[string]recordFacts{"a": record(1), "b": record(2), "c": record(3)},
+	}
+}
+
+// brief is what a snapshot says, in short: name=prefixes, and each problem's node.
+func brief(s keymgr.Snapshot) (nodes []string, told []string) {
+	for _, n := range s.Nodes {
+		nodes = append(nodes, fmt.Sprintf("%s%v", n.Name, n.PodCIDRs))
+	}
+	for _, p := range s.Problems {
+		told = append(told, p.Node+": "+p.Message)
+	}
+	return nodes, told
+}
+
+func TestSnapshot(t *testing.T) {
+	all := []string{"a[10.244.1.0/24]", "b[10.244.2.0/24]", "c[10.244.3.0/24]"}
+	withoutB := []string{all[0], all[2]}
+	spec := func(change func(*v1alpha1.WireGuardNodeSpec)) func(*view) {
+		return func(v *view) {
+			r := v.records["b"]
+			change(&r.spec)
+			v.records["b"] = r
+		}
+	}
+	for _, c := range []struct {
+		name    string
+		change  func(*view)
+		nodes   []string
+		problem string // how the only one begins; "" for none
+	}{
+		{name: "all is well", nodes: all},
+		{name: "a record without Node", nodes: all, change: func(v *view) { v.records["ghost"] = record(9) }},
+		{name: "a Node without record", nodes: withoutB, change: func(v *view) { delete(v.records, "b") }},
+		{name: "no own Node", nodes: all[1:], problem: `a: the cluster has no Node "a"`, change: func(v *view) { delete(v.nodes, "a") }},
+		{name: "no own prefixes", nodes: append([]string{"a[]"}, all[1:]...), problem: "a: spec.podCIDRs: the Node has none",
+			change: func(v *view) { v.nodes["a"] = nodeFacts{} }},
+		{name: "a prefix that is none", nodes: []string{all[0], "b[]", all[2]}, problem: `b: spec.podCIDRs: "10.244.2.1/24" has host bits`,
+			change: func(v *view) { v.nodes["b"] = nodeFacts{podCIDRs: []string{"10.244.2.1/24"}} }},
+		{name: "an endpoint that is no address", nodes: withoutB, problem: `b: spec.endpoints[0]: "999.9.9.9:1" is not an IP address and port`,
+			change: spec(func(s *v1alpha1.WireGuardNodeSpec) { s.Endpoints[0] = "999.9.9.9:1" })},
+		{name: "an endpoint among pods", nodes: withoutB, problem: "b: spec.endpoints[0]: 10.244.3.3:1 is within 10.244.3.0/24, pods of Node c",
+			change: spec(func(s *v1alpha1.WireGuardNodeSpec) { s.Endpoints[0] = "10.244.3.3:1" })},
+		{name: "no active key", nodes: withoutB, problem: "b: spec.publicKeys: 0 keys have the state Active",
+			change: spec(func(s *v1alpha1.WireGuardNodeSpec) { s.PublicKeys[0].State = v1alpha1.KeyNext })},
+		{name: "another Node's address", nodes: withoutB, problem: "b: spec.nodeIPs[0]: 192.0.2.3 is an address of Node c",
+			change: spec(func(s *v1alpha1.WireGuardNodeSpec) { s.NodeIPs[0] = "192.0.2.3" })},
+		{name: "another Node's pod as address", nodes: withoutB, problem: "b: spec.nodeIPs[0]: 10.244.3.3 is within 10.244.3.0/24, pods of Node c",
+			change: spec(func(s *v1alpha1.WireGuardNodeSpec) { s.NodeIPs[0] = "10.244.3.3" })},
+		{name: "an address of the own bridge", nodes: all, change: spec(func(s *v1alpha1.WireGuardNodeSpec) { s.NodeIPs = append(s.NodeIPs, "10.244.2.1") })},
+		{name: "a Node whose pods hold another Node's address", nodes: []string{all[0], all[1], "c[192.0.2.0/30]"}, // keymgr.Resolve decides
+			change: func(v *view) {
+				v.nodes["c"] = nodeFacts{podCIDRs: []string{"192.0.2.0/30"}, addresses: addrs("192.0.2.3")}
+			}},
+		{name: "too many addresses", nodes: withoutB, problem: "b: spec.nodeIPs: has 17 entries",
+			change: spec(func(s *v1alpha1.WireGuardNodeSpec) { s.NodeIPs = make([]v1alpha1.NodeIP, 17) })},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			v := three()
+			if c.change != nil {
+				c.change(&v)
+			}
+			var m memory
+			s := m.snapshot(v)
+			nodes, told := brief(s)
+			if diff := cmp.Diff(c.nodes, nodes); diff != "" {
+				t.Errorf("nodes (-want +got):\n%s", diff)
+			}
+			if c.problem == "" && len(told) > 0 || c.problem != "" && (len(told) != 1 || !strings.HasPrefix(told[0], c.problem)) {
+				t.Errorf("problems %q, want one that begins with %q", told, c.problem)
+			}
+			if _, there := v.nodes["a"]; there != (s.Local != nil) {
+				t.Errorf("local: %v", s.Local)
+			}
+		})
+	}
+}
+
+// A record that turns bad stays as it was, until what it was is wrong as well.
+func TestMemory(t *testing.T) {
+	var m memory
+	v := three()
+	before := m.snapshot(v)
+	bad := record(2)
+	bad.spec.Endpoints[0] = "nowhere"
+	v.records["b"] = bad
+	s := m.snapshot(v)
+	if diff := cmp.Diff(before.Nodes, s.Nodes, cmpopts.EquateComparable(netip.Addr{}, netip.AddrPort{}, netip.Prefix{})); diff != "" {
+		t.Errorf("nodes changed:\n%s", diff)
+	}
+	if _, told := brief(s); len(told) != 1 || !strings.HasSuffix(told[0], "(the record stays in use as it was before)") {
+		t.Errorf("problems %q", told)
+	}
+	v.nodes["b"] = nodeFacts{podCIDRs: []string{"10.244.2.0/24"}, addresses: addrs("192.0.2.22")}
+	v.nodes["c"] = nodeFacts{podCIDRs: []string{"10.244.3.0/24"}, addresses: addrs("192.0.2.2")}
+	if s = m.snapshot(v); !cmp.Equal(s.Unusable, []string{"b"}) {
+		t.Errorf("b was at what is now c's address: unusable %v", s.Unusable)
+	}
+	delete(v.nodes, "a")
+	if s = m.snapshot(v); !s.Local.Equal(&keymgr.Local{PodCIDRs: prefixes("10.244.1.0/24")}) {
+		t.Errorf("without the own Node its prefixes are %v", s.Local)
+	}
+}
+
+// What specOf writes parse reads back.
+func TestRecordReadsBack(t *testing.T) {
+	n := keymgr.Node{Name: "a", PublicKey: key(1), Endpoint: netip.MustParseAddrPort("[2001:db8::1]:51871"), NodeIPs: addrs("2001:db8::1", "192.0.2.1"), PersistentKeepalive: 90e9}
+	got, wrong := parse("a", specOf(n))
+	if !got.Equal(n) || len(wrong) > 0 {
+		t.Errorf("%+v reads as %+v, %v", n, got, wrong)
+	}
+	for name, bad := range map[string]keymgr.Node{
+		"loopback":  {Name: "a", PublicKey: key(1), NodeIPs: addrs("127.0.0.1")},
+		"keepalive": {Name: "a", PublicKey: key(1), PersistentKeepalive: 1},
+		"zone":      {Name: "a", PublicKey: key(1), NodeIPs: addrs("fe80::1%eth0")},
+	} {
+		if readable(bad) == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
