@@ -3,11 +3,12 @@ GO      ?= go
 BIN     := bin/wgsteer
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 TOOL    := $(GO) tool -modfile=tools/go.mod
+BUILDER ?= docker
 # -p: packages tested at once. Many build whole networks; more at a time only makes them slower.
 # -count: the cache knows nothing of the kernel that privileged tests depend on.
 TESTFLAGS ?= -race -p 2 -timeout 20m -count=1
 
-.PHONY: demo test test-long leak-matrix test-vm build generate lint clean
+.PHONY: demo test test-long leak-matrix test-vm build image generate lint clean
 .NOTPARALLEL:
 
 ## demo: three nodes with pods talk; only WireGuard may be on the wire
@@ -19,6 +20,10 @@ demo: build
 build:
 	@scripts/setup build
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN) ./cmd/wgsteer
+
+## image: the container image, from the binary; BUILDER is docker, podman or buildah
+image: build
+	$(BUILDER) build --build-arg VERSION=$(VERSION) -t wgsteer:$(VERSION) .
 
 ## test: generated files, lint, then every test
 test:

@@ -37,6 +37,7 @@ var table = []rule{
 	{"internal/e2e", nil},
 	{"internal/interop", nil},
 	{"internal/kubetest", []string{"internal/privtest"}},
+	{"deploy/...", nil},
 }
 
 // leaf is what every package may import.
