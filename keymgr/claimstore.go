@@ -75,22 +75,29 @@ func (s *Store) PeekClaims() (Claims, error) {
 }
 
 func (d stateDir) loadClaims() (Claims, error) {
-	data, err := d.readStable(claimsFile)
+	nodes, err := readSealed[[]Node](d, claimsFile, claimsKind)
+	return ClaimsOf(nodes), err
+}
+
+// readSealed reads JSON that seal put into a file; the zero value where there is no
+// file, and a CorruptError where it is damaged.
+func readSealed[T any](d stateDir, name, kind string) (value T, err error) {
+	data, err := d.readStable(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return Claims{}, nil
+		return value, nil
 	}
 	if err != nil {
-		return Claims{}, err
+		return value, err
 	}
-	text, err := unseal(claimsKind, data)
+	text, err := unseal(kind, data)
+	if err == nil {
+		err = json.Unmarshal(text, &value)
+	}
 	if err != nil {
-		return Claims{}, &CorruptError{d.path(claimsFile), err.Error()}
+		var none T // not what was read before the fault
+		return none, &CorruptError{d.path(name), err.Error()}
 	}
-	var nodes []Node
-	if err := json.Unmarshal(text, &nodes); err != nil {
-		return Claims{}, &CorruptError{d.path(claimsFile), err.Error()}
-	}
-	return ClaimsOf(nodes), nil
+	return value, nil
 }
 
 // SaveClaims remembers claims; the same ones again are not written. On error

@@ -4,5 +4,5 @@
 //
 // It is called by dataplane and by the verbs of cmd/wgsteer. It does not talk
 // to a tunnel and never sends a private key anywhere; keymgr/file is the
-// Source that reads a directory.
+// Source that reads a directory, keymgr/kube the one that reads Kubernetes.
 package keymgr

@@ -3,9 +3,7 @@ package keymgr
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 )
 
 // remembered is what is kept of a Snapshot: problems are of their time.
@@ -26,22 +24,8 @@ func (s *Store) LoadSnapshot(name string) (snapshot Snapshot, setAside string, e
 }
 
 func (d stateDir) loadSnapshot(file string) (Snapshot, error) {
-	data, err := d.readStable(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return Snapshot{}, nil
-	}
-	if err != nil {
-		return Snapshot{}, err
-	}
-	text, err := unseal(snapshotKind, data)
-	if err != nil {
-		return Snapshot{}, &CorruptError{d.path(file), err.Error()}
-	}
-	var r remembered
-	if err := json.Unmarshal(text, &r); err != nil {
-		return Snapshot{}, &CorruptError{d.path(file), err.Error()}
-	}
-	return Snapshot{Nodes: r.Nodes, Unusable: r.Unusable, Local: r.Local}, nil
+	r, err := readSealed[remembered](d, file, snapshotKind)
+	return Snapshot{Nodes: r.Nodes, Unusable: r.Unusable, Local: r.Local}, err
 }
 
 // SaveSnapshot remembers a snapshot for a start without its source, as NAME.json,

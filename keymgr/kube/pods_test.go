@@ -83,7 +83,7 @@ func bigPod(n int) *corev1.Pod {
 		Spec:       corev1.PodSpec{NodeName: fmt.Sprintf("node-%d", n%500)},
 		Status:     corev1.PodStatus{Phase: corev1.PodRunning, PodIPs: []corev1.PodIP{{IP: fmt.Sprintf("10.%d.%d.%d", 64+n>>16, n>>8&255, n&255)}}},
 	}
-	p.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "kubelet", FieldsV1: &metav1.FieldsV1{Raw: make([]byte, 2000)}}}
+	p.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "kubelet", FieldsV1: metav1.NewFieldsV1(strings.Repeat("x", 2000))}}
 	c := corev1.Container{Name: "main", Image: "registry.example/app:v1"}
 	for i := range 20 {
 		c.Env = append(c.Env, corev1.EnvVar{Name: fmt.Sprintf("VARIABLE_%d", i), Value: fmt.Sprintf("value %d of pod %d", i, n)})

@@ -30,6 +30,7 @@ type writer struct {
 	cluster *cluster
 	record  written
 	state   written // of the status
+	untold  string  // why the status is not written, as last logged
 }
 
 // written is the last write of something.
@@ -75,7 +76,8 @@ func (w *writer) look(ctx context.Context) time.Duration {
 	}
 	node, there := w.cluster.nodes.get(want.Name)
 	if !there {
-		return 0 // memory.snapshot tells
+		w.source.setUnable("") // memory.snapshot tells
+		return 0
 	}
 	again := w.apply(ctx, *want, node.uid)
 	if status != nil && again == 0 {

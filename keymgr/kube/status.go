@@ -65,8 +65,20 @@ func (w *writer) applyStatus(ctx context.Context, name string, status v1alpha1.W
 	}
 	result, err := w.source.client.apply(ctx, name, "status", body)
 	w.state = written{body: body, at: time.Now(), failed: err != nil, result: content{status: result.Status}}
-	if err != nil && ctx.Err() == nil && !apierrors.IsNotFound(err) { // not found: the record has just gone, and will be back
-		w.source.log.Warn("the status of this node's record is not written", "error", explain(w.source.client.Server, v1alpha1.Resource, err))
-	}
+	w.logStatus(ctx, err)
 	return writeEvery
+}
+
+// logStatus logs a failure to write the status when it is another than before. It is
+// no Problem: it harms no traffic.
+func (w *writer) logStatus(ctx context.Context, err error) {
+	why := ""
+	if err != nil && !apierrors.IsNotFound(err) { // not found: the record has just gone, and will be back
+		why = explain(w.source.client.Server, v1alpha1.Resource, err)
+	}
+	if ctx.Err() == nil && why != w.untold {
+		if w.untold = why; why != "" {
+			w.source.log.Warn("the status of this node's record is not written", "error", why)
+		}
+	}
 }
