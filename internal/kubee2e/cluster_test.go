@@ -204,9 +204,15 @@ func (c *cluster) joined(names ...string) {
 // until waits for a condition, at most a minute.
 func (c *cluster) until(what string, condition func() bool) {
 	c.t.Helper()
-	for deadline := time.Now().Add(time.Minute); !condition(); time.Sleep(50 * time.Millisecond) {
+	c.within(time.Minute, what, condition)
+}
+
+// within waits for a condition.
+func (c *cluster) within(limit time.Duration, what string, condition func() bool) {
+	c.t.Helper()
+	for deadline := time.Now().Add(limit); !condition(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			c.t.Fatalf("not within a minute: %s", what)
+			c.t.Fatalf("not within %v: %s", limit, what)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package kubee2e_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -42,7 +43,7 @@ func hostMounts(root string) error {
 	if err := unix.Mount("bpf", bpffs, "bpf", 0, "mode=0700"); err != nil {
 		return fmt.Errorf("mount a bpffs: %w", err)
 	}
-	if err := os.Symlink("../run", filepath.Join(root, "var/run")); err != nil {
+	if err := os.Symlink("../run", filepath.Join(root, "var/run")); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
 	tun := filepath.Join(root, "dev/net/tun")

@@ -28,7 +28,10 @@ type kubelet struct {
 	host *netlab.Cmd
 	mark string
 
-	pod   string             // its name
+	last struct { // that run was called with
+		pod    *corev1.Pod
+		around surroundings
+	}
 	stop  context.CancelFunc // of the pod; nil without one
 	ended chan struct{}
 
@@ -45,8 +48,19 @@ const backOff = time.Second
 func newKubelet(t *testing.T, l *netlab.Lab, n *netlab.Node) *kubelet {
 	t.Helper()
 	k := &kubelet{Node: n, t: t, root: filepath.Join(l.Dir, n.Name, "root"), mark: "WGSTEER_LAB=" + l.Run}
+	k.boot()
+	return k
+}
+
+// boot starts the process that the node's mounts are, and makes an empty /run.
+func (k *kubelet) boot() {
+	t := k.t
+	t.Helper()
+	if err := os.RemoveAll(filepath.Join(k.root, "run")); err != nil {
+		t.Fatal(err)
+	}
 	// The lab ends the process at the latest. So does its standard input.
-	k.host = n.Command(context.Background(), os.Args[0], asHost, k.root)
+	k.host = k.Command(context.Background(), os.Args[0], asHost, k.root)
 	k.host.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
 	k.host.Stderr = os.Stderr
 	if _, err := k.host.StdinPipe(); err != nil {
@@ -60,9 +74,26 @@ func newKubelet(t *testing.T, l *netlab.Lab, n *netlab.Node) *kubelet {
 		t.Fatal(err)
 	}
 	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil {
-		t.Fatalf("make the file system of %s: %q, %v", n.Name, line, err)
+		t.Fatalf("make the file system of %s: %q, %v", k.Name, line, err)
 	}
-	return k
+}
+
+// reboot ends pod and kernel state of the node but its network's, and has the same pod
+// run again: what it knew then is on its disk.
+func (k *kubelet) reboot() {
+	k.t.Helper()
+	k.end()
+	_ = k.host.Process.Kill()
+	_ = k.host.Wait()
+	// Programs went with the last bpffs that had them pinned.
+	out, err := k.Command(k.t.Context(), "sh", "-ec", "nft flush ruleset; tc qdisc del dev eth0 clsact 2>/dev/null ||:; ip route flush proto 117; ip -6 route flush proto 117").CombinedOutput()
+	if err != nil {
+		k.t.Fatalf("reboot %s: %v\n%s", k.Name, err, out)
+	}
+	k.boot()
+	if err := k.run(k.last.pod, k.last.around); err != nil {
+		k.t.Fatal(err)
+	}
 }
 
 // run starts a pod and goes on to run it until end.
@@ -75,7 +106,8 @@ func (k *kubelet) run(p *corev1.Pod, s surroundings) error {
 		return fmt.Errorf("run %s on %s: %w", p.Name, k.Name, err)
 	}
 	ctx, cancel := context.WithCancel(context.Background()) // until end
-	k.pod, k.stop, k.ended = p.Name, cancel, make(chan struct{})
+	k.last.pod, k.last.around = p, s
+	k.stop, k.ended = cancel, make(chan struct{})
 	go func() {
 		defer close(k.ended)
 		for _, c := range o.Init {
@@ -128,7 +160,7 @@ func (k *kubelet) once(ctx context.Context, c container) error {
 		k.say("start %s: %v", c.Name, err)
 		return err
 	}
-	if err := k.tellExec(k.pod); err != nil {
+	if err := k.tellExec(k.last.pod.Name); err != nil {
 		k.say("%v", err)
 	}
 	err = cmd.Wait()

@@ -3,11 +3,9 @@ package kubee2e_test
 import (
 	"net/netip"
 	"testing"
-	"time"
 
 	"github.com/wgsteer/wgsteer/dataplane"
 	"github.com/wgsteer/wgsteer/internal/netlab"
-	"github.com/wgsteer/wgsteer/internal/privtest"
 )
 
 // moved are the addresses that node-c comes back with.
@@ -49,54 +47,6 @@ func TestNodesComeAndGo(t *testing.T) {
 			c.await(n, "its new prefixes", func(s dataplane.Status) bool { return len(s.PodCIDRs) == 2 && s.PodCIDRs[0] == c.node(n).PodCIDRs[0] })
 		}
 		c.mustFlow(all...)
-	})
-}
-
-// TestAPIServerAway: it restarts, it is away, and a daemon restarts meanwhile.
-func TestAPIServerAway(t *testing.T) { testAPIServerAway(t, 0) }
-
-// TestLongAPIServerAway: for a minute.
-func TestLongAPIServerAway(t *testing.T) {
-	privtest.Long(t)
-	testAPIServerAway(t, time.Minute)
-}
-
-func testAPIServerAway(t *testing.T, outage time.Duration) {
-	c, k := encryptedCluster(t)
-	all, two := []string{"node-a", "node-b", "node-c"}, []string{"node-a", "node-b"}
-	c.encrypted(func() {
-		c.api.Stop()
-		c.mustFlow(two...)
-		c.api.Start(t)
-		c.join(k, "node-c")
-		c.joined(all...)
-
-		c.api.Kill()
-		gone := time.Now()
-		s := c.stream("node-b", "node-c", 4)
-		before := c.kubelets["node-a"].pid()
-		c.kubelets["node-a"].kill()
-		c.until("another daemon on node-a", func() bool { return c.kubelets["node-a"].pid() != before })
-		c.joined(all...)
-		c.await("node-a", "a problem that names the API server", func(s dataplane.Status) bool {
-			return mentions(s, c.apiServer().String())
-		})
-		c.mustFlow(all...)
-		for time.Since(gone) < outage {
-			s.goesOn(c)
-			time.Sleep(time.Second)
-		}
-		s.goesOn(c)
-		c.api.Start(t)
-		for _, n := range all {
-			c.await(n, "no problem", func(s dataplane.Status) bool { return s.Ready && len(s.Problems) == 0 })
-		}
-		// They have caught up: what changes now is seen.
-		k.drain("node-c")
-		c.stopPod("node-c")
-		c.api.DeleteNode(t, "node-c")
-		c.joined(two...)
-		c.mustFlow(two...)
 	})
 }
 
