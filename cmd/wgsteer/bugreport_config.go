@@ -21,7 +21,7 @@ func knownFields(path string, text []byte, hostname string) string {
 	if len(root.order) == 0 {
 		b.WriteString("# no fields\n")
 	}
-	if _, err := parseConfig(path, text, hostname); err != nil {
+	if _, err := parseConfig(path, text, nodeNames{host: hostname}); err != nil {
 		fmt.Fprintf(&b, "# it is wrong:\n# %s\n", strings.ReplaceAll(valueless(err), "\n", "\n# "))
 	}
 	return b.String()
@@ -69,7 +69,7 @@ func unknownValues(path string, text []byte, hostname string) []string {
 	new(configuration).readFields(root)
 	collected := &scalars{}
 	root.collectUnknown(doc, collected)
-	_, err := parseConfig(path, text, hostname)
+	_, err := parseConfig(path, text, nodeNames{host: hostname})
 	for _, e := range configErrors(err) {
 		if strings.HasPrefix(e.Problem, unknownField) {
 			collected.texts = append(collected.texts, e.Value)
@@ -119,7 +119,7 @@ func (c configuration) understood() ([]byte, error) {
 		{"clusterCIDRs", p.ClusterCIDRs}, {"podCIDRs", p.PodCIDRs}, {"nodeIPs", p.NodeIPs}, {"nodeCIDRs", p.NodeCIDRs},
 		{"endpoint", p.Endpoint}, {"policy", cmp.Or(p.Policy, dataplane.Strict)}, {"backend", cmp.Or(p.Backend, dataplane.Userspace)},
 		{"devices", p.Devices}, {"podDevices", p.PodDevices}, {"encapsulationPorts", p.EncapsulationPorts},
-		{"stateDir", p.StateDir}, {"runDir", c.RunDir}, {"bpffs", p.BPFFS}, {"source.directory", c.Directory},
+		{"stateDir", p.StateDir}, {"runDir", c.RunDir}, {"bpffs", p.BPFFS}, {"source.directory", c.Directory}, {"source.kubernetes", c.Kubernetes},
 		{"metrics", c.Metrics}, {"log.level", c.Log.Level.String()}, {"log.json", c.Log.JSON},
 	}
 	return json.MarshalIndent(fields, "", "  ")

@@ -119,7 +119,11 @@ type seenRecords struct {
 }
 
 func (r *bugreport) records(ctx context.Context) (any, error) {
-	s, err := firstSnapshot(ctx, r.config.source(slog.New(slog.DiscardHandler)))
+	source, err := r.config.source(slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, err
+	}
+	s, err := firstSnapshot(ctx, source)
 	if err != nil {
 		return nil, err
 	}

@@ -91,7 +91,7 @@ stateDir:
 	}
 	w := newWithheld()
 	w.hide(unknownValues("c.yaml", []byte(file), "h")...)
-	_, err := parseConfig("c.yaml", []byte(file), "h")
+	_, err := parseConfig("c.yaml", []byte(file), nodeNames{host: "h"})
 	all := got + string(w.clean([]byte(err.Error()+"\n10.245.0.0/16 stays, as does in-a-comment")))
 	for _, secret := range []string{"that-nobody-knows", "first-line-of-it", "second-line-of-it", "secret-in-a-mapping", "in-a-list-of-it"} {
 		if strings.Contains(all, secret) {

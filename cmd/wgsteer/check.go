@@ -44,9 +44,9 @@ func newCheckCommand(env *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Find what keeps wgsteer from working here, and how to mend it",
-		Long: `Look at all that wgsteer needs on this node: the configuration, the kernel and
-what it is built with, this process's capabilities, the UDP port, the way to
-each known peer, and the firewall; and at what of the guard stands in the kernel,
+		Long: `Look at all that wgsteer needs on this node: the configuration, the API server with
+source.kubernetes and this process's rights there, the kernel and what it is built
+with, this process's capabilities, the UDP port, the way to each known peer, and the firewall; and at what of the guard stands in the kernel,
 which policy is in force, and what is left over. Each line is ok, warn or fail,
 and says how to mend what is not ok. It changes nothing; to see whether the kernel
 can run the tunnel it makes a WireGuard link of another name and removes it.
@@ -132,6 +132,11 @@ func runCheckWire(ctx context.Context, env *env, file string, seconds int, out *
 func check(ctx context.Context, env *env, file string, wait time.Duration) checked {
 	config, err := loadConfig(env, file)
 	findings := []finding{checkConfig(file, err)}
+	if err == nil {
+		var cluster []finding
+		config, cluster = checkKubernetes(ctx, config)
+		findings = append(findings, cluster...)
+	}
 	findings = append(findings, checkSteering(config)...)
 	findings = append(findings, checkNamed(config.Plane.Devices)...)
 	findings = append(findings, checkPodDevices(config)...)

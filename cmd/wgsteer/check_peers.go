@@ -26,7 +26,11 @@ func probePeers(ctx context.Context, config configuration, wait time.Duration) [
 		return []finding{{"key", levelFail, err.Error(), nil}}
 	}
 	findings := []finding{{"key", levelOK, "public key " + key.Public().String(), nil}}
-	snapshot, err := firstSnapshot(ctx, config.source(slog.New(slog.DiscardHandler)))
+	source, err := config.source(slog.New(slog.DiscardHandler))
+	if err != nil {
+		return append(findings, finding{"records", levelFail, err.Error(), nil})
+	}
+	snapshot, err := firstSnapshot(ctx, source)
 	if err != nil {
 		return append(findings, finding{"records", levelFail, err.Error(), nil})
 	}
@@ -86,7 +90,7 @@ func probeTargets(nodes []keymgr.Node, self string, own wgkey.PublicKey) (peers 
 }
 
 func noPeers() finding {
-	return finding{"peers", levelWarn, "no other node has a record yet", []string{"bring the other nodes' records into the source directory of this one"}}
+	return finding{"peers", levelWarn, "no other node has a record yet", []string{"with source.directory, bring the other nodes' records there; in Kubernetes, does wgsteer run on other nodes? kubectl get wireguardnodes"}}
 }
 
 // judgePeer is about a peer that answers, or not. Without an endpoint, which a

@@ -72,10 +72,14 @@ type wirePeer struct {
 }
 
 // wireCluster is whose addresses are whose: as the daemon knows it, and as the
-// configuration says of all pods.
+// configuration, or what was found of the cluster, says of all pods.
 func wireCluster(s statusReply, config dataplane.Config) wire.Cluster {
 	inside := config.EncapsulationPorts
-	c := wire.Cluster{Pods: config.ClusterCIDRs, NodeCIDRs: config.NodeCIDRs, Ports: []uint16{s.ListenPort}, VXLAN: inside.VXLAN, Geneve: inside.Geneve}
+	pods := config.ClusterCIDRs
+	if found := s.Source.Cluster; found != nil && len(pods) == 0 {
+		pods = found.CIDRs
+	}
+	c := wire.Cluster{Pods: pods, NodeCIDRs: config.NodeCIDRs, Ports: []uint16{s.ListenPort}, VXLAN: inside.VXLAN, Geneve: inside.Geneve}
 	add := func(ips []netip.Addr, cidrs []netip.Prefix, endpoint netip.AddrPort) {
 		n := wire.Node{IPs: slices.Clone(ips), PodCIDRs: cidrs}
 		if endpoint.IsValid() {

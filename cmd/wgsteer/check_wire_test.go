@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/wgsteer/wgsteer/dataplane"
+	"github.com/wgsteer/wgsteer/keymgr"
 	"github.com/wgsteer/wgsteer/steering"
 	"github.com/wgsteer/wgsteer/wire"
 )
@@ -115,6 +116,14 @@ func TestWireReportOfACapture(t *testing.T) {
 		ClusterCIDRs: []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16")}, NodeCIDRs: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}})
 	if len(cluster.NodeCIDRs) != 1 || len(cluster.Nodes) != 2 || !slices.Contains(cluster.Nodes[1].IPs, netip.MustParseAddr("198.51.100.2")) || !slices.Equal(cluster.Ports, []uint16{51871, 5000}) {
 		t.Errorf("cluster %+v", cluster)
+	}
+	s.Source.Cluster = &foundCluster{Cluster: keymgr.Cluster{CIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}}
+	for _, c := range []struct{ configured, want []netip.Prefix }{
+		{nil, s.Source.Cluster.CIDRs}, {cluster.Pods, cluster.Pods},
+	} {
+		if got := wireCluster(s, dataplane.Config{ClusterCIDRs: c.configured}).Pods; !slices.Equal(got, c.want) {
+			t.Errorf("with %v configured the cluster's pods are %v, want %v", c.configured, got, c.want)
+		}
 	}
 	sum := wire.Sum{
 		Pairs:   []wire.Pair{{From: netip.MustParseAddr("10.244.2.9"), To: netip.MustParseAddr("10.244.1.9"), Device: 4, Class: wire.PlaintextPod, Count: wire.Count{Frames: 2}}},

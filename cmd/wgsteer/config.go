@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/wgsteer/wgsteer/dataplane"
-	"github.com/wgsteer/wgsteer/keymgr/file"
+	"github.com/wgsteer/wgsteer/keymgr"
 )
 
 // The defaults of what is not dataplane's.
@@ -35,8 +35,12 @@ type configuration struct {
 	Plane dataplane.Config
 	// RunDir holds the control socket and the lock.
 	RunDir string
-	// Directory holds the node records.
+	// Directory holds the node records; "" with Kubernetes.
 	Directory string
+	// Kubernetes has the node records, unless it is nil.
+	Kubernetes *kubernetesConfig
+	// Cluster is what was found of it; nil while nothing was, or had to be.
+	Cluster *foundCluster
 	// Metrics is the address to listen on, "" for none.
 	Metrics string
 	Log     logConfig
@@ -55,12 +59,13 @@ func loadConfig(env *env, path string) (configuration, error) {
 	if err != nil {
 		return configuration{}, fmt.Errorf("find the host name: %w", err)
 	}
+	names := nodeNames{host: hostname, kubernetes: env.Getenv(nodeNameVariable)}
 	text, err := readConfigFile(path)
 	if err != nil {
-		c, _ := parseConfig(path, nil, hostname)
+		c, _ := parseConfig(path, nil, names)
 		return c, usageError{err}
 	}
-	c, err := parseConfig(path, text, hostname)
+	c, err := parseConfig(path, text, names)
 	if err != nil {
 		return c, usageError{err}
 	}
@@ -120,16 +125,12 @@ func (c configuration) runPath(suffix string) string {
 // has tcx what older ones do: go build -ldflags '-X main.forceClsact=true'.
 var forceClsact string
 
-// plane is what the data plane is made of. Making it starts nothing.
-func (c configuration) plane(log *slog.Logger) dataplane.Config {
+// plane is what the data plane is made of, with the records of source. Making it
+// starts nothing.
+func (c configuration) plane(log *slog.Logger, source keymgr.Source) dataplane.Config {
 	p := c.Plane
 	p.ForceClsact = forceClsact == "true"
 	p.Logger = log
-	p.Source = c.source(log)
+	p.Source = source
 	return p
-}
-
-// source is where the node records come from.
-func (c configuration) source(log *slog.Logger) *file.Source {
-	return file.New(file.Options{Dir: c.Directory, Self: c.Plane.Node, Logger: log})
 }

@@ -15,18 +15,22 @@ import (
 	"github.com/wgsteer/wgsteer/dataplane"
 )
 
-// parseConfig reads and validates the text of a file; hostname is the default of
-// node. It touches nothing but its arguments. All errors of one stage are reported together: first YAML,
+// nodeNames are the defaults of node: Kubernetes' name for it, where the records are
+// there and the pod's environment says it, else the host's.
+type nodeNames struct{ host, kubernetes string }
+
+// parseConfig reads and validates the text of a file. It touches nothing but its
+// arguments. All errors of one stage are reported together: first YAML,
 // then fields and the form of their values, then what the values mean
 // together.
-func parseConfig(path string, text []byte, hostname string) (configuration, error) {
+func parseConfig(path string, text []byte, names nodeNames) (configuration, error) {
 	doc, root := parseDocument(path, text)
 	c := configuration{File: path}
 	if len(doc.errs) == 0 {
 		c.readFields(root)
 		root.rejectUnknown()
 	}
-	c.fillIn(hostname)
+	c.fillIn(names)
 	if len(doc.errs) == 0 {
 		doc.locate(c.validate())
 	}
@@ -58,9 +62,7 @@ func (c *configuration) readFields(s *section) {
 	c.RunDir = s.text("runDir", "")
 	c.Plane.BPFFS = s.text("bpffs", "")
 
-	source := s.section("source", "{directory: "+defaultDirectory+"}")
-	c.Directory = source.text("directory", "")
-	source.rejectUnknown()
+	c.readSource(s)
 
 	c.Metrics = readMetrics(s)
 
@@ -84,14 +86,13 @@ func readMetrics(s *section) string {
 
 // fillIn sets the defaults that this command needs itself; dataplane has the
 // others.
-func (c *configuration) fillIn(hostname string) {
-	c.Plane.Node = cmp.Or(c.Plane.Node, hostname)
+func (c *configuration) fillIn(names nodeNames) {
+	c.fillInSource(names)
 	c.Plane.Interface = cmp.Or(c.Plane.Interface, dataplane.DefaultInterface)
 	c.Plane.ListenPort = cmp.Or(c.Plane.ListenPort, dataplane.DefaultListenPort)
 	c.Plane.StateDir = cmp.Or(c.Plane.StateDir, dataplane.DefaultStateDir)
 	c.Plane.BPFFS = cmp.Or(c.Plane.BPFFS, dataplane.DefaultBPFFS)
 	c.RunDir = cmp.Or(c.RunDir, defaultRunDir)
-	c.Directory = cmp.Or(c.Directory, defaultDirectory)
 }
 
 // maxSocketPath is the longest path of a Unix socket in bytes: sun_path of
@@ -105,18 +106,17 @@ func (c *configuration) validate() error {
 	bad := func(field, value, problem string) {
 		errs = append(errs, &dataplane.FieldError{Field: field, Value: value, Problem: problem})
 	}
-	for _, d := range []struct{ field, dir string }{{"runDir", c.RunDir}, {"source.directory", c.Directory}} {
-		if !filepath.IsAbs(d.dir) {
-			bad(d.field, d.dir, "an absolute path is needed")
-		}
+	if !filepath.IsAbs(c.RunDir) {
+		bad("runDir", c.RunDir, "an absolute path is needed")
 	}
+	c.validateSource(bad)
 	if n := len(c.socketPath()); n > maxSocketPath {
 		bad("runDir", c.RunDir, fmt.Sprintf("the path of the control socket %s would have %d bytes, and %d are possible; set runDir to a shorter path", filepath.Base(c.socketPath()), n, maxSocketPath))
 	}
 	if c.Metrics != "" && !listenAddress(c.Metrics) {
 		bad("metrics", c.Metrics, wantMetrics)
 	}
-	_, err := dataplane.New(c.plane(slog.New(slog.DiscardHandler)))
+	_, err := dataplane.New(c.standIn().plane(slog.New(slog.DiscardHandler), unread{}))
 	return errors.Join(append(errs, err)...)
 }
 

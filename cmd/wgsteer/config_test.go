@@ -32,7 +32,7 @@ func TestExampleConfig(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := parseConfig(exampleFile, text, "some-host")
+	got, err := parseConfig(exampleFile, text, nodeNames{host: "some-host"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func TestExampleConfig(t *testing.T) {
 // What the example says of defaults is true: without its fields, all that has
 // a default in this package is the same.
 func TestConfigDefaults(t *testing.T) {
-	got, err := parseConfig("f", []byte("clusterCIDRs: [10.244.0.0/16]\n"), "some-host")
+	got, err := parseConfig("f", []byte("clusterCIDRs: [10.244.0.0/16]\n"), nodeNames{host: "some-host"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +90,7 @@ func TestConfigDefaults(t *testing.T) {
 func TestConfigValues(t *testing.T) {
 	got, err := parseConfig("f", []byte(`{"clusterCIDRs": ["10.244.0.0/16", "fd00::/48"],
 		"persistentKeepalive": "25s", mtu: 1400, endpoint: "[2001:db8::1]:7", "metrics": "",
-		log: {level: debug, format: json}, devices: [eth0, 'flannel.1'], podDevices: [cni0, 'veth*'], policy: permissive, nodeCIDRs: [192.0.2.0/24, "2001:db8::/64"]}`), "h")
+		log: {level: debug, format: json}, devices: [eth0, 'flannel.1'], podDevices: [cni0, 'veth*'], policy: permissive, nodeCIDRs: [192.0.2.0/24, "2001:db8::/64"]}`), nodeNames{host: "h"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +107,7 @@ func TestConfigValues(t *testing.T) {
 // A field with nothing after it is as good as absent, but for metrics, which
 // are off then; so it is with empty texts.
 func TestConfigEmpty(t *testing.T) {
-	want, err := parseConfig("f", []byte(cluster), "h")
+	want, err := parseConfig("f", []byte(cluster), nodeNames{host: "h"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +119,7 @@ func TestConfigEmpty(t *testing.T) {
 		"a comment":    "metrics: # nowhere\nendpoint: # found\n",
 		"empty values": "node: ''\ninterface: ''\nendpoint: ''\npolicy: ''\nbackend: ''\nstateDir: ''\nrunDir: ''\nbpffs: ''\nsource: {directory: ''}\nmetrics: ''\n",
 	} {
-		got, err := parseConfig("f", []byte(cluster+text), "h")
+		got, err := parseConfig("f", []byte(cluster+text), nodeNames{host: "h"})
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -193,7 +193,7 @@ func TestConfigErrors(t *testing.T) {
 		}, "\n")},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := parseConfig("f", []byte(tt.text), "some-host")
+			_, err := parseConfig("f", []byte(tt.text), nodeNames{host: "some-host"})
 			if err == nil {
 				t.Fatal("no error")
 			}
@@ -208,7 +208,7 @@ func TestConfigErrors(t *testing.T) {
 func TestLongestRunDir(t *testing.T) {
 	dir := t.TempDir()
 	dir = filepath.Join(dir, strings.Repeat("r", maxSocketPath-len(dir)-len("//wgsteer0.sock")))
-	c, err := parseConfig("f", []byte(cluster+"runDir: "+dir+"\n"), "h")
+	c, err := parseConfig("f", []byte(cluster+"runDir: "+dir+"\n"), nodeNames{host: "h"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,7 +224,7 @@ func TestLongestRunDir(t *testing.T) {
 
 // A broken file still tells where the running daemon is to be found.
 func TestBrokenConfigKeepsWhatItSays(t *testing.T) {
-	c, err := parseConfig("f", []byte("interface: wg7\nrunDir: /run/x\nmtu: big\n"), "h")
+	c, err := parseConfig("f", []byte("interface: wg7\nrunDir: /run/x\nmtu: big\n"), nodeNames{host: "h"})
 	if err == nil {
 		t.Fatal("no error")
 	}
@@ -265,11 +265,11 @@ func FuzzConfig(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		c, err := parseConfig("f", text, "some-host")
+		c, err := parseConfig("f", text, nodeNames{host: "some-host"})
 		if !strings.HasPrefix(c.socketPath(), "/") && err == nil {
 			t.Errorf("a valid configuration whose socket is %q", c.socketPath())
 		}
-		if err == nil && len(c.Plane.ClusterCIDRs) == 0 {
+		if err == nil && len(c.Plane.ClusterCIDRs) == 0 && c.Kubernetes == nil {
 			t.Error("valid without clusterCIDRs")
 		}
 		if err == nil {

@@ -28,6 +28,7 @@ type statusReply struct {
 	Version       string              `json:"version"` // of the daemon
 	PID           int                 `json:"pid"`
 	Configuration configurationStatus `json:"configuration"`
+	Source        sourceStatus        `json:"source"`
 	dataplane.Status
 }
 
@@ -37,6 +38,24 @@ type configurationStatus struct {
 	Loaded time.Time `json:"loaded"` // when the one that runs was
 	// Error says why the last reload was refused; "" when it was not.
 	Error string `json:"error,omitempty"`
+}
+
+// The kinds of a sourceStatus.
+const (
+	sourceDirectory  = "directory"
+	sourceKubernetes = "kubernetes"
+)
+
+// sourceStatus says where the node records come from.
+type sourceStatus struct {
+	Kind  string `json:"kind"`  // sourceDirectory or sourceKubernetes
+	Where string `json:"where"` // its path, or the API server's address
+	// Failing says why the API server cannot be read or written to, and Since when
+	// that began; "" while it can.
+	Failing string    `json:"failing,omitempty"`
+	Since   time.Time `json:"since,omitzero"`
+	// Cluster is what was found of it; nil where it is configured.
+	Cluster *foundCluster `json:"cluster,omitempty"`
 }
 
 // rotateReply is a rotation that was made.

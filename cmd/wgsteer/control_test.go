@@ -30,7 +30,7 @@ func stopped(t *testing.T) *daemon {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := newDaemon(e, config)
+	d, err := newDaemon(e, config, e.journal(config.Log))
 	if err != nil {
 		t.Fatal(err)
 	}

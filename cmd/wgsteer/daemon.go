@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/wgsteer/wgsteer/dataplane"
+	"github.com/wgsteer/wgsteer/keymgr/kube"
 )
 
 // daemon is a data plane with what a process has around it: a configuration
@@ -26,6 +27,7 @@ type daemon struct {
 	level   *slog.LevelVar
 	ring    *logRing // the end of the log
 	plane   *dataplane.DataPlane
+	cluster *kube.Source // nil where the records are not in Kubernetes
 	version buildVersion
 
 	reloading sync.Mutex  // held by the one reload at a time
@@ -37,13 +39,16 @@ type daemon struct {
 	reloadError error
 }
 
-// newDaemon makes what config says; it starts nothing.
-func newDaemon(env *env, config configuration) (*daemon, error) {
-	d := &daemon{env: env, level: new(slog.LevelVar), ring: new(logRing), config: config, loaded: time.Now(), version: thisVersion()}
-	d.level.Set(logLevel(config.Log, env.Getenv))
-	d.log = slog.New(slog.NewMultiHandler(newLogger(env.Stderr, config.Log, d.level).Handler(), d.ring.handler(d.level)))
-	var err error
-	if d.plane, err = dataplane.New(config.plane(d.log)); err != nil {
+// newDaemon makes what config says, which has been completed by withCluster; it
+// starts nothing.
+func newDaemon(env *env, config configuration, j journal) (*daemon, error) {
+	d := &daemon{env: env, log: j.Logger, level: j.level, ring: j.ring, config: config, loaded: time.Now(), version: thisVersion()}
+	source, err := config.source(d.log)
+	if err != nil {
+		return nil, err
+	}
+	d.cluster, _ = source.(*kube.Source)
+	if d.plane, err = dataplane.New(config.plane(d.log, source)); err != nil {
 		return nil, usageError{err}
 	}
 	return d, nil
@@ -89,6 +94,10 @@ func (d *daemon) run(ctx context.Context) (err error) {
 	}
 	g.Go(func() error { return d.notify(ctx) })
 	g.Go(func() error { return d.followHangups(ctx, hangups) })
+	if d.cluster != nil {
+		taint := d.config.Kubernetes.StartupTaint // a reload does not change it
+		g.Go(func() error { return d.tellCluster(ctx, taint) })
+	}
 	if err := g.Wait(); !errors.Is(err, errEnded) {
 		return err
 	}
@@ -137,6 +146,7 @@ func (d *daemon) status() statusReply {
 		Version:       d.version.Version,
 		PID:           os.Getpid(),
 		Configuration: d.configuration(),
+		Source:        d.sourceStatus(),
 		Status:        d.plane.Status(),
 	}
 }

@@ -117,7 +117,11 @@ func (d *node) start() {
 
 func (d *node) stop() {
 	d.t.Helper()
-	d.stops <- syscall.SIGTERM
+	select {
+	case d.stops <- syscall.SIGTERM:
+	case code := <-d.ended:
+		d.t.Fatalf("the daemon has ended before, with %d", code)
+	}
 	select {
 	case code := <-d.ended:
 		if code != exitOK {
@@ -268,6 +272,12 @@ func TestAfterTheDaemon(t *testing.T) {
 	if want := "nothing to remove: there is nothing of wgsteer for interface " + s.Interface + " in the kernel\n"; code != exitOK || !strings.HasPrefix(out, want) {
 		t.Errorf("teardown again: %d\n%s%s", code, out, errs)
 	}
+
+	e, _, _ := testEnv()
+	e.Stdout = &locked{&d.mu, d.log}
+	e.Signals = func(...os.Signal) (<-chan os.Signal, func()) { return d.stops, func() {} }
+	go func() { d.ended <- run(t.Context(), []string{"teardown", "--hold", "--config", d.file}, e) }()
+	d.stop() // it takes the signal, and no error
 }
 
 // A port that is taken is told by its field, and nothing has begun.

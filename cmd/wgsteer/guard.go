@@ -40,7 +40,9 @@ func newGuardCommand(env *env) *cobra.Command {
 		Long: `Put in place what keeps packets between pods of different nodes from leaving or
 entering this node in plaintext, without a tunnel, and end. It is for the time
 between boot and the daemon: deploy/systemd/wgsteer-guard.service runs it before
-kubelet and the container runtime. It needs no network, no key and no records.
+kubelet and the container runtime. It needs no network, no key and no records. With
+source.kubernetes and without clusterCIDRs it asks the API server for these, at most
+30 s, or takes what was found before.
 
 The daemon takes it over when it starts. Where one runs already, that one keeps
 the guard, and nothing is done. 'wgsteer teardown' removes it.`,
@@ -51,9 +53,11 @@ the guard, and nothing is done. 'wgsteer teardown' removes it.`,
 			if err != nil {
 				return err
 			}
-			level := new(slog.LevelVar)
-			level.Set(logLevel(config.Log, env.Getenv))
-			result, err := guard(cmd.Context(), config, newLogger(env.Stderr, config.Log, level))
+			log := env.journal(config.Log).Logger
+			if config, err = config.withCluster(cmd.Context(), log); err != nil {
+				return err
+			}
+			result, err := guard(cmd.Context(), config, log)
 			if err != nil && len(result.Devices) == 0 {
 				return err
 			}
@@ -79,7 +83,7 @@ func guard(ctx context.Context, config configuration, log *slog.Logger) (result 
 		return result, err
 	}
 	defer func() { err = errors.Join(err, lock.release()) }()
-	status, err := dataplane.Guard(ctx, config.plane(log))
+	status, err := dataplane.Guard(ctx, config.plane(log, unread{}))
 	result.Devices, result.Unsteerable = append(result.Devices, status.Devices...), status.Unsteerable
 	if err == nil { // else it is the same
 		result.Failing = status.Failing

@@ -90,10 +90,18 @@ func rotateOffline(ctx context.Context, config configuration) (result rotated, e
 		return rotated{}, err
 	}
 	defer func() { err = errors.Join(err, lock.release()) }()
-	source := config.source(slog.New(slog.DiscardHandler))
-	self, published, err := ownRecord(ctx, source, config.Plane.Node)
-	if err != nil {
-		return rotated{}, err
+	// A record in Kubernetes is the daemon's to write: what comes between its start and
+	// the key's publication shows in its status, not here.
+	source := keymgr.Source(unread{})
+	var self keymgr.Node
+	var published bool
+	if config.Kubernetes == nil {
+		if source, err = config.source(slog.New(slog.DiscardHandler)); err != nil {
+			return rotated{}, err
+		}
+		if self, published, err = ownRecord(ctx, source, config.Plane.Node); err != nil {
+			return rotated{}, err
+		}
 	}
 	old, next, err := keymgr.NewStore(config.Plane.StateDir).Rotate(rand.Reader)
 	if err != nil {
@@ -152,7 +160,7 @@ func (r rotated) table(w io.Writer, wait time.Duration) error {
 	case r.Republished:
 		text += "no daemon runs; this node's record has the new key, the daemon will start with it\n"
 	default:
-		text += "no daemon runs and this node has no record; the daemon will publish the new key when it starts\n"
+		text += "no daemon runs; the one that starts next publishes the new key\n"
 	}
 	_, err := io.WriteString(w, text)
 	return err

@@ -23,7 +23,7 @@ func TestRotatedTable(t *testing.T) {
 		"none is back":        {rotation(1, 0, 0), "peers           0 of 1 that had a session have one with the new key\ninterruption    not over after 30s\n"},
 		"none had a session":  {rotation(0, 0, 0), "peers           0 of 0 that had a session have one with the new key\ninterruption    none: no peer had a session\n"},
 		"no daemon":           {rotated{Republished: true}, "no daemon runs; this node's record has the new key, the daemon will start with it\n"},
-		"no daemon or record": {rotated{}, "no daemon runs and this node has no record; the daemon will publish the new key when it starts\n"},
+		"no daemon or record": {rotated{}, "no daemon runs; the one that starts next publishes the new key\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var b strings.Builder

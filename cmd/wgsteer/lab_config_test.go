@@ -23,7 +23,7 @@ func TestLabConfig(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, err := parseConfig(labConfigFile(net, node), text, "some-host")
+		c, err := parseConfig(labConfigFile(net, node), text, nodeNames{host: "some-host"})
 		if err != nil {
 			t.Fatalf("%v\n%s", err, text)
 		}

@@ -18,6 +18,21 @@ func newLogger(w io.Writer, c logConfig, level slog.Leveler) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, options))
 }
 
+// journal is a log on stderr, and its end in memory.
+type journal struct {
+	*slog.Logger
+	level *slog.LevelVar // of both
+	ring  *logRing
+}
+
+// journal logs as c and the environment say.
+func (e *env) journal(c logConfig) journal {
+	j := journal{level: new(slog.LevelVar), ring: new(logRing)}
+	j.level.Set(logLevel(c, e.Getenv))
+	j.Logger = slog.New(slog.NewMultiHandler(newLogger(e.Stderr, c, j.level).Handler(), j.ring.handler(j.level)))
+	return j
+}
+
 // logLevel is the configured level, or what LOG_LEVEL says; its values are
 // wireguard-go's.
 func logLevel(c logConfig, getenv func(string) string) slog.Level {

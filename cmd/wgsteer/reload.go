@@ -45,7 +45,10 @@ func (d *daemon) apply() (configuration, error) {
 		err = unchangeable(old, next)
 	}
 	if err == nil {
-		err = d.plane.Reload(next.plane(d.log))
+		next, err = next.withCluster(context.Background(), d.log)
+	}
+	if err == nil {
+		err = d.plane.Reload(next.plane(d.log, unread{})) // the source stays
 	}
 	return next, err
 }
@@ -63,6 +66,7 @@ func unchangeable(old, next configuration) error {
 	for _, f := range []struct{ name, old, next string }{
 		{"runDir", old.RunDir, next.RunDir},
 		{"source.directory", old.Directory, next.Directory},
+		{"source.kubernetes", old.Kubernetes.String(), next.Kubernetes.String()},
 		{"metrics", old.Metrics, next.Metrics},
 		{"log.format", format(old.Log.JSON), format(next.Log.JSON)},
 	} {

@@ -37,12 +37,19 @@ teardown' removes both.`,
 			if config.File, err = filepath.Abs(file); err != nil {
 				return fmt.Errorf("find the configuration file: %w", err)
 			}
-			d, err := newDaemon(env, config)
-			if err != nil {
-				return err
-			}
+			log := env.journal(config.Log)
 			oneMoreProcessor(env)
-			return untilSignalled(cmd.Context(), env, d.log, d.run)
+			return untilSignalled(cmd.Context(), env, log.Logger, func(ctx context.Context) error {
+				config, err := config.withCluster(ctx, log.Logger)
+				if err != nil {
+					return err
+				}
+				d, err := newDaemon(env, config, log)
+				if err != nil {
+					return err
+				}
+				return d.run(ctx)
+			})
 		},
 	}
 	configFlag(cmd, &file)

@@ -61,7 +61,7 @@ func (t statusTable) node(b *strings.Builder, s statusReply) {
 	if len(s.Tunnel.Offloads) > 0 {
 		tunnel += ", " + strings.Join(s.Tunnel.Offloads, " ")
 	}
-	columns(b, [][]string{
+	rows := [][]string{
 		{"tunnel", tunnel},
 		{"mtu", orDash(s.MTUSource.Explain(s.MTU))},
 		{"public key", orDash(keyText(s.PublicKey))},
@@ -69,8 +69,34 @@ func (t statusTable) node(b *strings.Builder, s statusReply) {
 		{"pods here", orDash(commas(s.PodCIDRs))},
 		{"policy", t.policy(s.Status)},
 		{"steered", orDash(steered(s.Steering))},
-		{"daemon", fmt.Sprintf("%s, process %d, %s", s.Version, s.PID, s.Configuration.File)},
-	}, 2)
+		{"records", orDash(t.source(s.Source))},
+	}
+	if c := s.Source.Cluster; c != nil {
+		rows = append(rows, []string{"cluster", foundIn(*c)})
+	}
+	rows = append(rows, []string{"daemon", fmt.Sprintf("%s, process %d, %s", s.Version, s.PID, s.Configuration.File)})
+	columns(b, rows, 2)
+}
+
+// source is where the records come from.
+func (t statusTable) source(s sourceStatus) string {
+	text := s.Where
+	if s.Kind == sourceKubernetes {
+		text = "Kubernetes at " + s.Where
+	}
+	if s.Failing != "" {
+		text += fmt.Sprintf(", failing for %s: %s", age(t.now.Sub(s.Since)), s.Failing)
+	}
+	return text
+}
+
+// foundIn says what is known of a cluster, and by whom.
+func foundIn(c foundCluster) string {
+	text := fmt.Sprintf("%s, by %s", commas(c.CIDRs), c.From)
+	if c.Unconfirmed != "" {
+		text += "; found by an earlier start: " + c.Unconfirmed
+	}
+	return text
 }
 
 // calm is how long nothing must have passed in plaintext before strict is called

@@ -28,6 +28,7 @@ func degraded() statusReply {
 		Version:       "v0.1.0",
 		PID:           4711,
 		Configuration: configurationStatus{File: "/etc/wgsteer/config.yaml", Loaded: noon.Add(-time.Hour), Error: "/etc/wgsteer/config.yaml:3: mtu: big: a whole number from 0 to 65535 is needed"},
+		Source:        sourceStatus{Kind: sourceDirectory, Where: "/etc/wgsteer/nodes"},
 		Status: dataplane.Status{
 			State:      dataplane.Degraded,
 			Since:      noon.Add(-3 * time.Hour),
@@ -84,16 +85,27 @@ func permissive(state dataplane.State, quiet time.Duration) statusReply {
 	return s
 }
 
+// inKubernetes is a node whose API server has been away for some minutes.
+func inKubernetes() statusReply {
+	s := degraded()
+	s.Source = sourceStatus{
+		Kind: sourceKubernetes, Where: "https://10.96.0.1:443", Failing: "connection refused", Since: noon.Add(-5 * time.Minute),
+		Cluster: &foundCluster{Cluster: keymgr.Cluster{CIDRs: []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16")}, From: "kubeadm-config"}},
+	}
+	return s
+}
+
 func TestStatusTable(t *testing.T) {
 	for name, tt := range map[string]struct {
 		reply  statusReply
 		colour bool
 	}{
-		"degraded": {degraded(), false},
-		"colour":   {degraded(), true},
-		"not safe": {permissive(dataplane.Degraded, 3*time.Hour), false},
-		"early":    {permissive(dataplane.Ready, 59*time.Minute), false},
-		"safe":     {permissive(dataplane.Ready, 3*time.Hour), false},
+		"degraded":   {degraded(), false},
+		"colour":     {degraded(), true},
+		"kubernetes": {inKubernetes(), false},
+		"not safe":   {permissive(dataplane.Degraded, 3*time.Hour), false},
+		"early":      {permissive(dataplane.Ready, 59*time.Minute), false},
+		"safe":       {permissive(dataplane.Ready, 3*time.Hour), false},
 		"starting": {statusReply{Version: "v0.1.0", PID: 4711, Status: dataplane.Status{
 			State: dataplane.Checking, Node: "node-a", Interface: "wgsteer0", Reasons: []string{"reading the key"},
 		}}, false},

@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/wgsteer/wgsteer/steering"
 	"github.com/wgsteer/wgsteer/tunnel/kernel"
@@ -30,6 +31,7 @@ type tornDown struct {
 func newTeardownCommand(env *env) *cobra.Command {
 	var file string
 	var out output
+	var hold bool
 	cmd := &cobra.Command{
 		Use:   "teardown",
 		Short: "Remove what wgsteer leaves in the kernel when its daemon ends",
@@ -41,14 +43,19 @@ and fails if so; a second time there is nothing to remove. The daemon has to be
 stopped before.
 
 What is in stateDir, the private key among it, and this node's record are kept; so is
-the lock's file in runDir.`,
+the lock's file in runDir.
+
+With --hold it stays until SIGTERM or SIGINT after it has worked: in the place of
+the daemon in a DaemonSet, which would start again what ends.`,
 		Example: "  systemctl stop wgsteer && wgsteer teardown --config /etc/wgsteer/config.yaml",
 		Args:    cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			config, err := loadConfig(env, file)
 			if err != nil {
 				return err
 			}
+			signals, stop := env.Signals(unix.SIGTERM, os.Interrupt)
+			defer stop()
 			done := env.waiting("removing programs and routes")
 			result, err := teardown(config)
 			done()
@@ -56,10 +63,18 @@ the lock's file in runDir.`,
 				return err
 			}
 			// What was removed is told also beside an error.
-			return errors.Join(out.print(env.Stdout, result, result.table), err)
+			if err = errors.Join(out.print(env.Stdout, result, result.table), err); err != nil || !hold {
+				return err
+			}
+			select {
+			case <-signals:
+			case <-cmd.Context().Done():
+			}
+			return nil
 		},
 	}
 	configFlag(cmd, &file)
+	cmd.Flags().BoolVar(&hold, "hold", false, "stay until a signal afterwards")
 	out.addFlag(cmd)
 	return cmd
 }
@@ -94,7 +109,11 @@ func teardown(config configuration) (result tornDown, err error) {
 	}
 	result = tornDown{Interface: p.Interface, Removed: append([]string{}, removed...), Kept: []string{}} // [] rather than null
 	// The lock's file stays: one who waits for it would lock what is no longer there.
-	for _, path := range []string{p.StateDir, filepath.Join(config.Directory, p.Node+".yaml"), config.lockPath()} {
+	kept := []string{p.StateDir, config.lockPath()}
+	if config.Directory != "" {
+		kept = append(kept, filepath.Join(config.Directory, p.Node+".yaml"))
+	}
+	for _, path := range kept {
 		if _, err := os.Lstat(path); err == nil {
 			result.Kept = append(result.Kept, path)
 		}

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/wgsteer/wgsteer/dataplane"
+	"github.com/wgsteer/wgsteer/keymgr"
+)
+
+// How long the prefixes of the cluster's pods are asked for, where they are
+// remembered and where they are not: a machine that has just booted may have no
+// network for a while.
+const (
+	findAgainWithin = 5 * time.Second
+	findWithin      = 30 * time.Second
+	findPause       = time.Second // between two tries
+)
+
+// foundCluster is what was found of the cluster where the configuration does not
+// say it.
+type foundCluster struct {
+	keymgr.Cluster
+	// Unconfirmed says why it is what an earlier start had found; "" where it was
+	// found now.
+	Unconfirmed string `json:"unconfirmed,omitempty"`
+}
+
+// finder asks the cluster for its prefixes, once. Where it answered, and does not
+// know them, the error is errNotToBeFound.
+type finder func(context.Context) (keymgr.Cluster, error)
+
+// errNotToBeFound is what no further try changes.
+var errNotToBeFound = errors.New("set clusterCIDRs to the prefixes that hold all pods of the cluster")
+
+// withCluster is the configuration with the prefixes of the cluster's pods, found
+// if they are not configured, and then remembered for starts without an API server.
+func (c configuration) withCluster(ctx context.Context, log *slog.Logger) (configuration, error) {
+	if !c.findsCluster() {
+		return c, nil
+	}
+	c, err := c.lookUpCluster(ctx, log)
+	if err != nil {
+		return c, err
+	}
+	log.Info("pods of the cluster", "clusterCIDRs", commas(c.Cluster.CIDRs), "from", c.Cluster.From, "unconfirmed", c.Cluster.Unconfirmed)
+	return c, keymgr.NewStore(c.Plane.StateDir).SaveCluster(c.Cluster.Cluster)
+}
+
+// lookUpCluster finds them, and remembers nothing. Where nothing is known at all that
+// is an error: before anything is guarded it has to be known what a pod is.
+func (c configuration) lookUpCluster(ctx context.Context, log *slog.Logger) (configuration, error) {
+	find, err := c.finder()
+	if err != nil {
+		return c, err
+	}
+	remembered, err := keymgr.NewStore(c.Plane.StateDir).LoadCluster()
+	if err != nil {
+		log.Warn("what was found of the cluster before cannot be read", "error", err)
+	}
+	found, err := recall(ctx, log, find, remembered)
+	if err != nil {
+		return c, err
+	}
+	return c.in(found)
+}
+
+// recall finds the cluster's prefixes, or takes those that are remembered.
+func recall(ctx context.Context, log *slog.Logger, find finder, remembered keymgr.Cluster) (foundCluster, error) {
+	within := findWithin
+	if len(remembered.CIDRs) > 0 {
+		within = findAgainWithin
+	}
+	found, err := findRepeatedly(ctx, log, find, within)
+	switch {
+	case err == nil:
+		if len(remembered.CIDRs) > 0 && !slices.Equal(found.CIDRs, remembered.CIDRs) {
+			log.Warn("the cluster's prefixes have changed", "were", commas(remembered.CIDRs), "are", commas(found.CIDRs))
+		}
+		return foundCluster{Cluster: found}, nil
+	case len(remembered.CIDRs) == 0:
+		return foundCluster{}, fmt.Errorf("find the prefixes of the cluster's pods: %w", err)
+	}
+	return foundCluster{Cluster: remembered, Unconfirmed: err.Error()}, nil
+}
+
+// findRepeatedly tries until it is answered, or the time is over.
+func findRepeatedly(ctx context.Context, log *slog.Logger, find finder, within time.Duration) (keymgr.Cluster, error) {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	last := error(context.DeadlineExceeded) // of a try that the end did not interrupt
+	for {
+		found, err := find(ctx)
+		if err == nil || errors.Is(err, errNotToBeFound) {
+			return found, err
+		}
+		if ctx.Err() == nil && err.Error() != last.Error() {
+			last = err
+			log.Warn("waiting for the API server, to find the prefixes of the cluster's pods", "longest", within, "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return keymgr.Cluster{}, fmt.Errorf("the API server did not tell within %s: %w; mend that, or %w", within, last, errNotToBeFound)
+		case <-time.After(findPause):
+		}
+	}
+}
+
+// in is the configuration in the cluster that was found.
+func (c configuration) in(found foundCluster) (configuration, error) {
+	c.Plane.ClusterCIDRs, c.Cluster = found.CIDRs, &found
+	if _, err := dataplane.New(c.plane(slog.New(slog.DiscardHandler), unread{})); err != nil {
+		return c, fmt.Errorf("the prefixes of the cluster's pods are %s by %s, but: %w; set clusterCIDRs", commas(found.CIDRs), found.From, err)
+	}
+	return c, nil
+}

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/wgsteer/wgsteer/keymgr"
+)
+
+// What is known of the cluster at a start: what the API server says, else what it once
+// said, else nothing, which is an error.
+func TestRecall(t *testing.T) {
+	prefix := func(s string) keymgr.Cluster {
+		return keymgr.Cluster{CIDRs: []netip.Prefix{netip.MustParsePrefix(s)}, From: "a test"}
+	}
+	refused := errors.New("connection refused")
+	never := func(context.Context) (keymgr.Cluster, error) { return keymgr.Cluster{}, refused }
+	hangs := func(ctx context.Context) (keymgr.Cluster, error) { <-ctx.Done(); return keymgr.Cluster{}, ctx.Err() }
+	silentCluster := func(context.Context) (keymgr.Cluster, error) {
+		return keymgr.Cluster{}, fmt.Errorf("it does not tell: %w", errNotToBeFound)
+	}
+	after := func(tries int, found keymgr.Cluster) finder {
+		return func(context.Context) (keymgr.Cluster, error) {
+			if tries--; tries >= 0 {
+				return keymgr.Cluster{}, refused
+			}
+			return found, nil
+		}
+	}
+	for name, tt := range map[string]struct {
+		find       finder
+		remembered keymgr.Cluster
+		want       foundCluster
+		wantError  string
+		took       time.Duration
+		log        string // in it; how often it warned
+		warned     int
+	}{
+		"at once":            {find: after(0, prefix("10.0.0.0/8")), want: foundCluster{Cluster: prefix("10.0.0.0/8")}},
+		"later":              {find: after(20, prefix("10.0.0.0/8")), want: foundCluster{Cluster: prefix("10.0.0.0/8")}, took: 20 * time.Second, log: "connection refused", warned: 1},
+		"the same again":     {find: after(2, prefix("10.0.0.0/8")), remembered: prefix("10.0.0.0/8"), want: foundCluster{Cluster: prefix("10.0.0.0/8")}, took: 2 * time.Second, warned: 1},
+		"others":             {find: after(0, prefix("10.0.0.0/8")), remembered: prefix("10.9.0.0/16"), want: foundCluster{Cluster: prefix("10.0.0.0/8")}, log: "were=10.9.0.0/16 are=10.0.0.0/8", warned: 1},
+		"no API, a memory":   {find: never, remembered: prefix("10.9.0.0/16"), took: 5 * time.Second, warned: 1, want: foundCluster{prefix("10.9.0.0/16"), "the API server did not tell within 5s: connection refused; mend that, or set clusterCIDRs to the prefixes that hold all pods of the cluster"}},
+		"not told, a memory": {find: silentCluster, remembered: prefix("10.9.0.0/16"), want: foundCluster{prefix("10.9.0.0/16"), "it does not tell: set clusterCIDRs to the prefixes that hold all pods of the cluster"}},
+		"no API":             {find: never, took: 30 * time.Second, warned: 1, wantError: "find the prefixes of the cluster's pods: the API server did not tell within 30s: connection refused; mend that, or set clusterCIDRs"},
+		"an API that hangs":  {find: hangs, took: 30 * time.Second, wantError: "did not tell within 30s: context deadline exceeded"},
+		"not told":           {find: silentCluster, wantError: "find the prefixes of the cluster's pods: it does not tell: set clusterCIDRs"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var logged bytes.Buffer
+				start := time.Now()
+				got, err := recall(t.Context(), slog.New(slog.NewTextHandler(&logged, nil)), tt.find, tt.remembered)
+				if took := time.Since(start); took != tt.took {
+					t.Errorf("took %s, want %s", took, tt.took)
+				}
+				if tt.wantError == "" && err != nil || tt.wantError != "" && (err == nil || !strings.Contains(err.Error(), tt.wantError)) {
+					t.Errorf("error %v, want %q", err, tt.wantError)
+				}
+				if diff := cmp.Diff(tt.want, got, comparers()); err == nil && diff != "" {
+					t.Errorf("found (-want +got):\n%s", diff)
+				}
+				if n := strings.Count(logged.String(), "level=WARN"); n != tt.warned || !strings.Contains(logged.String(), tt.log) {
+					t.Errorf("%d warnings, want %d with %q:\n%s", n, tt.warned, tt.log, logged.String())
+				}
+			})
+		})
+	}
+}
+
+// What is found counts where the rest of the configuration agrees with it.
+func TestFoundClusterIsValidated(t *testing.T) {
+	c, err := parseConfig("f", []byte("nodeIPs: [192.0.2.1]\npodCIDRs: [10.244.1.0/24]\nsource: {kubernetes: {}}\n"), nodeNames{host: "h"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for prefix, want := range map[string]string{
+		"10.244.0.0/16": "",
+		"10.9.0.0/16":   "by a test, but: podCIDRs: 10.244.1.0/24: lies in none of clusterCIDRs (10.9.0.0/16)",
+		"0.0.0.0/0":     "set clusterCIDRs",
+	} {
+		found := foundCluster{Cluster: keymgr.Cluster{CIDRs: []netip.Prefix{netip.MustParsePrefix(prefix)}, From: "a test"}}
+		next, err := c.in(found)
+		if want == "" && (err != nil || next.Cluster == nil || next.findsCluster()) {
+			t.Errorf("%s: %v, %+v", prefix, err, next)
+		}
+		if want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %v, want %q", prefix, err, want)
+		}
+	}
+}
