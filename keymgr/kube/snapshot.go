@@ -71,6 +71,13 @@ func (m *memory) snapshot(v view) keymgr.Snapshot {
 			n = past
 		}
 		good[name] = n.Clone()
+		var odd []keymgr.Problem
+		n.NodeIPs, odd = where.own(n)
+		for _, p := range odd {
+			if !p.Warning || name == v.self { // of a cluster where many have such, each tells its own
+				s.Problems = append(s.Problems, p)
+			}
+		}
 		n.PodCIDRs = where.pods[name]
 		s.Nodes = append(s.Nodes, n)
 	}
@@ -171,24 +178,41 @@ func (w places) podsAt(ip netip.Addr) (string, netip.Prefix, bool) {
 	return "", netip.Prefix{}, false
 }
 
-// contradicts says what of a record the cluster knows better. What the node's own
-// Node has as well is left to keymgr.Resolve.
-func (w places) contradicts(n keymgr.Node) (wrong []string) {
+// own are the addresses of a record that the cluster itself says are the node's:
+// what else a record names would have every node's pods send there through the
+// node, be it a server of the outside world. What the Node of another has as well is
+// left to keymgr.Resolve. A record with such an address is used without it: refused, it
+// would stay as it was before, perhaps with the address, and then be in the way of the
+// node that the address is of.
+func (w places) own(n keymgr.Node) (ips []netip.Addr, problems []keymgr.Problem) {
 	for i, ip := range n.NodeIPs {
 		owners := w.nodes[ip]
-		if slices.Contains(owners, n.Name) {
+		node, p, pods := w.podsAt(ip)
+		if slices.Contains(owners, n.Name) || pods && node == n.Name { // as on the pods' own bridge
+			ips = append(ips, ip)
 			continue
 		}
-		if len(owners) > 0 {
-			wrong = append(wrong, fmt.Sprintf("spec.nodeIPs[%d]: %s is an address of Node %s; put the node's own address", i, ip, slices.Min(owners)))
+		whose := fmt.Sprintf("no address of Node %s; give it status.addresses (kubelet's --node-ip), or name others in nodeIPs there", n.Name)
+		switch {
+		case len(owners) > 0:
+			whose = fmt.Sprintf("an address of Node %s; put the node's own address", slices.Min(owners))
+		case pods:
+			whose = fmt.Sprintf("within %s, pods of Node %s; put the node's own address", p, node)
 		}
-		if node, p, ok := w.podsAt(ip); ok && node != n.Name {
-			wrong = append(wrong, fmt.Sprintf("spec.nodeIPs[%d]: %s is within %s, pods of Node %s; put the node's own address", i, ip, p, node))
-		}
+		problems = append(problems, keymgr.Problem{
+			Node: n.Name, Record: recordName(n.Name), Warning: len(owners) == 0 && !pods,
+			Message: fmt.Sprintf("spec.nodeIPs[%d]: %s is %s (the address is not used)", i, ip, whose),
+		})
 	}
+	return ips, problems
+}
+
+// contradicts says what of a record the cluster knows better, so that it cannot be
+// used. What the node's own Node has as well is left to keymgr.Resolve.
+func (w places) contradicts(n keymgr.Node) []string {
 	ip := n.Endpoint.Addr()
 	if node, p, ok := w.podsAt(ip); ok && !slices.Contains(w.nodes[ip], n.Name) {
-		wrong = append(wrong, fmt.Sprintf("spec.endpoints[0]: %s is within %s, pods of Node %s; the tunnel's own packets would be sent into it", n.Endpoint, p, node))
+		return []string{fmt.Sprintf("spec.endpoints[0]: %s is within %s, pods of Node %s; the tunnel's own packets would be sent into it", n.Endpoint, p, node)}
 	}
-	return wrong
+	return nil
 }
