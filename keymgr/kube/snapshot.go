@@ -45,13 +45,15 @@ type view struct {
 // and does no IO itself.
 type memory struct {
 	good  map[string]keymgr.Node // the last good records, without pods
+	had   map[netip.Addr]string  // whose pod has an address; with FromPods
 	local *keymgr.Local          // nil: this node's Node was never there
 }
 
 // snapshot is that of v. A record without a Node is nothing, and one that turned bad
 // is kept as it last was.
 func (m *memory) snapshot(v view) keymgr.Snapshot {
-	where, problems := locate(v)
+	where, problems := locate(v, m.had)
+	m.had = where.single()
 	s := keymgr.Snapshot{Problems: problems}
 	good := make(map[string]keymgr.Node, len(v.records))
 	for _, name := range slices.Sorted(maps.Keys(v.records)) {
@@ -134,7 +136,7 @@ type places struct {
 	lengths [129]bool                 // of the prefixes in owners
 }
 
-func locate(v view) (places, []keymgr.Problem) {
+func locate(v view, had map[netip.Addr]string) (places, []keymgr.Problem) {
 	w := places{nodes: make(map[netip.Addr][]string), owners: make(map[netip.Prefix]string)}
 	var problems []keymgr.Problem
 	for name, n := range v.nodes {
@@ -143,7 +145,7 @@ func locate(v view) (places, []keymgr.Problem) {
 		}
 	}
 	if v.from == FromPods {
-		w.pods, problems = prefixesOfPods(v.pods)
+		w.pods, problems = prefixesOfPods(v.pods, had)
 	} else {
 		w.pods = make(map[string][]netip.Prefix, len(v.nodes))
 		for name, n := range v.nodes {
@@ -162,6 +164,17 @@ func locate(v view) (places, []keymgr.Problem) {
 		return cmp.Or(cmp.Compare(a.Record, b.Record), cmp.Compare(a.Message, b.Message))
 	})
 	return w, problems
+}
+
+// single are the prefixes of one address, as Pods have them.
+func (w places) single() map[netip.Addr]string {
+	owners := make(map[netip.Addr]string)
+	for p, node := range w.owners {
+		if p.IsSingleIP() {
+			owners[p.Addr()] = node
+		}
+	}
+	return owners
 }
 
 // podsAt is the node whose pods' prefix holds ip, and the prefix.
