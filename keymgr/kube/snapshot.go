@@ -14,6 +14,7 @@ import (
 
 	"github.com/wgsteer/wgsteer/keymgr"
 	"github.com/wgsteer/wgsteer/keymgr/kube/v1alpha1"
+	"github.com/wgsteer/wgsteer/wgkey"
 )
 
 // nodeFacts are what counts of a Node.
@@ -26,7 +27,8 @@ type nodeFacts struct {
 
 // recordFacts are what counts of a WireGuardNode.
 type recordFacts struct {
-	spec v1alpha1.WireGuardNodeSpec
+	spec  v1alpha1.WireGuardNodeSpec
+	keyed uint64 // when it got its key, in the order of the records' changes; 0: before all of them
 	// Of this node's own alone:
 	owners []metav1.OwnerReference
 	status v1alpha1.WireGuardNodeStatus
@@ -56,12 +58,16 @@ func (m *memory) snapshot(v view) keymgr.Snapshot {
 	m.had = where.single()
 	s := keymgr.Snapshot{Problems: problems}
 	good := make(map[string]keymgr.Node, len(v.records))
+	keys := firstKeys(v)
 	for _, name := range slices.Sorted(maps.Keys(v.records)) {
 		if _, there := v.nodes[name]; !there {
 			continue
 		}
 		n, wrong := parse(name, v.records[name].spec)
 		wrong = append(wrong, where.contradicts(n)...)
+		if first, known := keys[n.PublicKey]; known && first.keyed < v.records[name].keyed {
+			wrong = append(wrong, fmt.Sprintf("spec.publicKeys: %s is the key of node %s, whose record had it first; put the node's own", n.PublicKey, first.name))
+		}
 		if len(wrong) > 0 {
 			past, known := m.good[name]
 			known = known && len(where.contradicts(past)) == 0
@@ -88,6 +94,30 @@ func (m *memory) snapshot(v view) keymgr.Snapshot {
 	s.Problems = append(s.Problems, missing(v, where)...)
 	slices.SortStableFunc(s.Problems, func(a, b keymgr.Problem) int { return cmp.Compare(a.Record, b.Record) })
 	return s
+}
+
+// keyed is a record with a key, and when it got it.
+type keyed struct {
+	name  string
+	keyed uint64
+}
+
+// firstKeys says whose record had each key first. Who copies another's key would
+// otherwise keep the other out: nobody knew that one's key before. Of those that were
+// there from the start none is the first; keymgr.Resolve decides.
+func firstKeys(v view) map[wgkey.PublicKey]keyed {
+	first := make(map[wgkey.PublicKey]keyed, len(v.records))
+	for _, name := range slices.Sorted(maps.Keys(v.records)) {
+		r := v.records[name]
+		key, err := activeKey(r.spec.PublicKeys)
+		if _, there := v.nodes[name]; err != nil || !there {
+			continue
+		}
+		if f, known := first[key]; !known || r.keyed < f.keyed {
+			first[key] = keyed{name, r.keyed}
+		}
+	}
+	return first
 }
 
 func refusals(name string, wrong []string, known bool) []keymgr.Problem {

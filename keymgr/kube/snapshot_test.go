@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/wgsteer/wgsteer/keymgr"
 	"github.com/wgsteer/wgsteer/keymgr/kube/v1alpha1"
@@ -156,6 +157,51 @@ func TestWhatARecordCannotClaim(t *testing.T) {
 	if len(accepted) != 2 || len(problems) > 0 || len(s.Problems) != 1 || s.Problems[0].Node != "b" {
 		t.Errorf("accepted %+v, problems %+v and %+v", accepted, s.Problems, problems)
 	}
+}
+
+// Who copies the key of a node that joins, or that rotates its key, keeps nobody out,
+// though both records are news when the snapshot is made.
+func TestCopiedKey(t *testing.T) {
+	object := func(name string, n int, k byte) *v1alpha1.WireGuardNode {
+		r := &v1alpha1.WireGuardNode{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: record(n).spec}
+		r.Spec.PublicKeys[0].Key = key(k).String()
+		return r
+	}
+	c := newCluster("a", FromNodes, func() {})
+	var m memory
+	v := three()
+	look := func(want string, problems int) {
+		t.Helper()
+		v.records = c.records.all()
+		s := m.snapshot(v)
+		var got []string
+		for _, n := range s.Nodes {
+			got = append(got, fmt.Sprintf("%s:%d", n.Name, n.PublicKey[0]))
+		}
+		if fmt.Sprint(got) != want || len(s.Problems) != problems || problems > 0 && s.Problems[0].Node != "b" {
+			t.Errorf("got %v, want %s; problems %+v", got, want, s.Problems)
+		}
+	}
+	do := func(err error) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	do(c.records.Replace([]any{object("a", 1, 1), object("b", 2, 2)}, ""))
+	look("[a:1 b:2]", 0)
+	do(c.records.Add(object("c", 3, 3)))
+	do(c.records.Update(object("b", 2, 3)))
+	look("[a:1 b:2 c:3]", 1)
+	do(c.records.Update(object("c", 3, 33)))
+	do(c.records.Update(object("b", 2, 33)))
+	look("[a:1 b:2 c:33]", 1)
+	do(c.records.Replace([]any{object("a", 1, 1), object("b", 2, 33), object("c", 3, 33)}, "")) // after an outage
+	look("[a:1 b:2 c:33]", 1)
+	do(c.records.Update(object("b", 2, 22)))
+	look("[a:1 b:22 c:33]", 0)
+	// What came while nobody looked has no order: keymgr.Resolve decides.
+	do(c.records.Replace([]any{object("a", 1, 1), object("b", 2, 44), object("c", 3, 44)}, ""))
+	look("[a:1 b:44 c:44]", 0)
 }
 
 // A record that turns bad stays as it was, until what it was is wrong as well.
