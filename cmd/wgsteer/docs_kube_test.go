@@ -1,10 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"os"
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/goccy/go-yaml"
 )
 
 // shellBlocks are the blocks of a document that begin with ```sh NAME, by name, in
@@ -22,7 +25,8 @@ func shellBlocks(t *testing.T, file string) map[string][]string {
 	return blocks
 }
 
-// What docs/kubernetes.md has users type of wgsteer's own is there, with its flags. What
+// What docs/kubernetes.md has users type of wgsteer's own is there, with its flags, and
+// what it sets is a value of the chart. What
 // it does, package internal/kubee2e shows.
 func TestKubernetesDocCommands(t *testing.T) {
 	blocks := shellBlocks(t, "../../docs/kubernetes.md")
@@ -32,17 +36,32 @@ func TestKubernetesDocCommands(t *testing.T) {
 		}
 	}
 	e, _, _ := testEnv()
-	commands := 0
+	values, err := os.ReadFile("../../deploy/helm/wgsteer/values.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	commands, settings := 0, 0
 	for name, texts := range blocks {
 		for _, text := range texts {
 			for _, m := range regexp.MustCompile(`-- wgsteer ([^\n]*)`).FindAllStringSubmatch(text, -1) {
 				checkCommand(t, e, name, strings.Fields(m[1]))
 				commands++
 			}
+			for _, m := range regexp.MustCompile(`--set '?([A-Za-z0-9.]+)=`).FindAllStringSubmatch(text, -1) {
+				var value any
+				path, err := yaml.PathString("$." + m[1])
+				if err == nil {
+					err = path.Read(bytes.NewReader(values), &value)
+				}
+				if err != nil {
+					t.Errorf("%s: the chart has no value %s: %v", name, m[1], err)
+				}
+				settings++
+			}
 		}
 	}
-	if commands < 5 {
-		t.Errorf("%d commands: does this test still find them?", commands)
+	if commands < 5 || settings < 5 {
+		t.Errorf("%d commands, %d values: does this test still find them?", commands, settings)
 	}
 }
 
