@@ -8,6 +8,10 @@ import (
 	"github.com/wgsteer/wgsteer/keymgr"
 )
 
+// OwnPods is the Record of a Problem of this node itself that says which of its pods'
+// prefixes cannot be used: what these pods send is steered by nobody.
+const OwnPods = "podCIDRs"
+
 // localAfter is what is known of this node once snapshot s is there, and before
 // was known until then. A source that has lost the records, or has not found them
 // yet, and tells nothing, takes nothing back.
@@ -39,7 +43,7 @@ func ownPods(c Config, nodeIPs []netip.Addr, local *keymgr.Local) (pods []netip.
 		refused[why] = append(refused[why], p)
 	}
 	for _, why := range reasons {
-		problems = append(problems, keymgr.Problem{Node: c.Node, Record: "podCIDRs", Message: fmt.Sprintf(
+		problems = append(problems, keymgr.Problem{Node: c.Node, Record: OwnPods, Message: fmt.Sprintf(
 			"%s, told by the source of node records, cannot be this node's pods: %s", someOf(refused[why]), why)})
 	}
 	return slices.Compact(pods), problems

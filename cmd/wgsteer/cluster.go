@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -81,11 +82,29 @@ func recall(ctx context.Context, log *slog.Logger, find finder, remembered keymg
 		if len(remembered.CIDRs) > 0 && !slices.Equal(found.CIDRs, remembered.CIDRs) {
 			log.Warn("the cluster's prefixes have changed", "were", commas(remembered.CIDRs), "are", commas(found.CIDRs))
 		}
-		return foundCluster{Cluster: found}, nil
+		return foundCluster{Cluster: withFormer(found, remembered.CIDRs)}, nil
 	case len(remembered.CIDRs) == 0:
 		return foundCluster{}, fmt.Errorf("find the prefixes of the cluster's pods: %w", err)
 	}
 	return foundCluster{Cluster: remembered, Unconfirmed: err.Error()}, nil
+}
+
+// withFormer is what was found, and what it does not hold of the prefixes that were
+// there before: pods may have addresses there still, and what is in no prefix passes in
+// plaintext.
+func withFormer(found keymgr.Cluster, former []netip.Prefix) keymgr.Cluster {
+	within := func(p netip.Prefix, all []netip.Prefix) bool {
+		return slices.ContainsFunc(all, func(q netip.Prefix) bool { return q.Bits() <= p.Bits() && q.Overlaps(p) })
+	}
+	former = slices.DeleteFunc(slices.Clone(former), func(p netip.Prefix) bool { return within(p, found.CIDRs) })
+	if len(former) == 0 {
+		return found
+	}
+	found.CIDRs = slices.DeleteFunc(slices.Clone(found.CIDRs), func(p netip.Prefix) bool { return within(p, former) })
+	return keymgr.Cluster{
+		CIDRs: append(found.CIDRs, former...),
+		From:  fmt.Sprintf("%s, and %s by an earlier start (set clusterCIDRs when no pod is there any more)", found.From, commas(former)),
+	}
 }
 
 // findRepeatedly tries until it is answered, or the time is over.

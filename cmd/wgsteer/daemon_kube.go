@@ -31,6 +31,9 @@ func (d *daemon) tellCluster(ctx context.Context, taint string) error {
 		worth := status.Ready || now.Sub(start) >= tellAnyway || len(told.Conditions) > 0
 		if worth && !reflect.DeepEqual(next, told) {
 			if err := d.cluster.PublishStatus(ctx, next); err != nil {
+				if ctx.Err() != nil {
+					return nil // the end, as below
+				}
 				return err
 			}
 			told = next

@@ -58,8 +58,20 @@ func guardStands(s dataplane.Status) (stands bool, why string) {
 		return false, "NotYet"
 	case s.Steering.Failing != "":
 		return false, "LayerFailing"
+	case s.Policy == dataplane.Strict && unguarded(s) != "":
+		return false, "PodsOutsideCluster"
 	}
 	return true, ""
+}
+
+// unguarded says which pods of this node the guard does not know as such.
+func unguarded(s dataplane.Status) string {
+	for _, p := range s.Problems {
+		if p.Node == s.Node && p.Record == dataplane.OwnPods {
+			return p.Message
+		}
+	}
+	return ""
 }
 
 func judgeGuarded(s dataplane.Status) judgement {
@@ -67,7 +79,7 @@ func judgeGuarded(s dataplane.Status) judgement {
 	stands, why := guardStands(s)
 	switch {
 	case !stands:
-		j.reason, j.message = why, cmp.Or(s.Steering.Failing, "the guard is not in place yet")
+		j.reason, j.message = why, cmp.Or(s.Steering.Failing, unguarded(s), "the guard is not in place yet")
 	case s.Policy == dataplane.Permissive:
 		j.reason, j.message = "Permissive", "the policy is permissive: what cannot be encrypted passes in plaintext, and is counted"
 	default:

@@ -66,6 +66,12 @@ func TestRecordConditions(t *testing.T) {
 			},
 			want: []string{"Ready=True Ready: ", "Guarded=True StrictButUnsteerable: macvlan0 carries pod packets past the programs: macvlan", "PeersReachable=True PeersAnswer: "},
 		},
+		"pods that the guard does not know": {
+			change: func(s *dataplane.Status) {
+				s.Problems = []keymgr.Problem{{Node: "node-b", Record: dataplane.OwnPods, Message: "of another"}, {Node: "node-a", Record: dataplane.OwnPods, Message: "10.9.0.0/24 is in none of clusterCIDRs"}}
+			},
+			want: []string{"Ready=True Ready: ", "Guarded=False PodsOutsideCluster: 10.9.0.0/24 is in none of clusterCIDRs", "PeersReachable=True PeersAnswer: "},
+		},
 		"alone": {
 			change: func(s *dataplane.Status) { s.Peers = nil },
 			want:   []string{"Ready=True Ready: ", "Guarded=True Strict: ", "PeersReachable=True NoPeers: "},

@@ -3,6 +3,7 @@ package kube
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/wgsteer/wgsteer/keymgr"
@@ -31,6 +32,26 @@ func (r *reader) recall() {
 	if past.Local != nil {
 		r.memory.local = past.Local
 	}
+	r.memory.had = holders(past, r.source.self)
+}
+
+// holders says whose pods the single addresses in a snapshot were.
+func holders(s keymgr.Snapshot, self string) map[netip.Addr]string {
+	had := make(map[netip.Addr]string)
+	note := func(node string, prefixes []netip.Prefix) {
+		for _, p := range prefixes {
+			if p.IsSingleIP() {
+				had[p.Addr()] = node
+			}
+		}
+	}
+	for _, n := range s.Nodes {
+		note(n.Name, n.PodCIDRs)
+	}
+	if s.Local != nil {
+		note(self, s.Local.PodCIDRs)
+	}
+	return had
 }
 
 func (r *reader) tell(format string, args ...any) {

@@ -72,6 +72,9 @@ func (c *Client) kubeadm(ctx context.Context) ([]netip.Prefix, string, error) {
 	return cidrs, from + ", " + field, nil
 }
 
+// controllerManager believes Pods of the control plane alone: any kubelet can make a
+// Pod with that label on its own node, and every node would take from it what a pod
+// is. It cannot label its Node so (NodeRestriction, an admission plugin).
 func (c *Client) controllerManager(ctx context.Context) ([]netip.Prefix, string, error) {
 	pods, err := c.CoreV1().Pods(systemNamespace).List(ctx, metav1.ListOptions{LabelSelector: "component=kube-controller-manager"})
 	if err != nil {
@@ -81,6 +84,13 @@ func (c *Client) controllerManager(ctx context.Context) ([]netip.Prefix, string,
 		for _, container := range p.Spec.Containers {
 			value, ok := flag(slices.Concat(container.Command, container.Args), clusterCIDR)
 			if !ok {
+				continue
+			}
+			n, err := c.CoreV1().Nodes().Get(ctx, p.Spec.NodeName, metav1.GetOptions{})
+			if err != nil && !silent(err) {
+				return nil, "", err
+			}
+			if _, trusted := n.GetLabels()[controlPlane]; err != nil || !trusted {
 				continue
 			}
 			from := "Pod " + systemNamespace + "/" + p.Name + ", --" + clusterCIDR
@@ -94,8 +104,10 @@ func (c *Client) controllerManager(ctx context.Context) ([]netip.Prefix, string,
 	return nil, "", nil
 }
 
-// clusterCIDR is a flag of kube-controller-manager.
-const clusterCIDR = "cluster-cidr"
+const (
+	clusterCIDR  = "cluster-cidr" // a flag of kube-controller-manager
+	controlPlane = "node-role.kubernetes.io/control-plane"
+)
 
 // flag returns the value of the last --name=value or --name value.
 func flag(args []string, name string) (value string, ok bool) {

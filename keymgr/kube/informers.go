@@ -32,7 +32,7 @@ type cluster struct {
 func newCluster(self string, from PodAddresses, changed func()) *cluster {
 	c := &cluster{
 		nodes:   &store[nodeFacts]{facts: factsOfNode(self), key: nameOf, changed: changed},
-		records: &store[recordFacts]{facts: factsOfRecord(self), key: nameOf, changed: changed},
+		records: &store[recordFacts]{facts: factsOfRecord(self), key: nameOf, changed: changed, order: orderOfKeys},
 	}
 	if from == FromPods {
 		c.pods = &store[podFacts]{facts: factsOfPod, key: nameOf, changed: changed}
@@ -83,6 +83,18 @@ func factsOfRecord(self string) func(any) (string, recordFacts, bool) {
 			f.owners, f.status = r.OwnerReferences, r.Status
 		}
 		return r.Name, f, true
+	}
+}
+
+// orderOfKeys notes when a record got its key: the API server tells changes of records
+// in their order.
+func orderOfKeys(old recordFacts, there bool, r *recordFacts, at uint64) {
+	key := func(r recordFacts) string {
+		k, _ := activeKey(r.spec.PublicKeys) // no key is one as well
+		return k.String()
+	}
+	if r.keyed = at; there && key(old) == key(*r) {
+		r.keyed = old.keyed
 	}
 }
 

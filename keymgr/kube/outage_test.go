@@ -127,6 +127,7 @@ func testTaint(t *testing.T, b *bench) {
 
 func testDiscover(t *testing.T, b *bench) {
 	b.makeNode(t, "node-a", 1)
+	b.makeNode(t, "node-b", 2)
 	client, err := kube.Connect(b.Kubeconfig(t, ""), "wgsteer/test")
 	if err != nil {
 		t.Fatal(err)
@@ -151,7 +152,16 @@ apiVersion: v1
 kind: Pod
 metadata: {name: kube-controller-manager-a, namespace: kube-system, labels: {component: kube-controller-manager}}
 spec: {nodeName: node-a, hostNetwork: true, containers: [{name: main, image: none, command: [kube-controller-manager, --cluster-cidr=10.1.0.0/16]}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: a-worker-says-so, namespace: kube-system, labels: {component: kube-controller-manager}}
+spec: {nodeName: node-b, hostNetwork: true, containers: [{name: main, image: none, command: [kube-controller-manager, --cluster-cidr=192.0.2.0/30]}]}
 `)
+	if f := find(); f.ClusterCIDRs != nil {
+		t.Errorf("by Pods of workers: %+v", f)
+	}
+	b.Kubectl(t, "", "label", "node", "node-a", "node-role.kubernetes.io/control-plane=")
 	if f := find(); len(f.ClusterCIDRs) != 1 || f.ClusterCIDRs[0].String() != "10.1.0.0/16" || f.From != "Pod kube-system/kube-controller-manager-a, --cluster-cidr" {
 		t.Errorf("by the controller manager: %+v", f)
 	}

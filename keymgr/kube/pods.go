@@ -26,27 +26,34 @@ type claim struct {
 }
 
 // precedes orders claims by address, and those of one address by who has it: a pod
-// that is not being deleted before one that is, the older before the younger.
-func precedes(a, b claim) int {
-	ending := func(c claim) int {
-		if c.pod.ending {
+// that is not being deleted before one that is, one of the node that had it before
+// others, the older before the younger. The age comes after what was seen: a kubelet
+// says what addresses its pods have, and one that was taken over would give a pod of
+// long ago that of another node's.
+func precedes(a, b claim, had map[netip.Addr]string) int {
+	after := func(yes bool) int {
+		if yes {
 			return 1
 		}
 		return 0
 	}
-	return cmp.Or(a.ip.Compare(b.ip), cmp.Compare(ending(a), ending(b)), a.pod.created.Compare(b.pod.created), cmp.Compare(a.name, b.name))
+	holder, known := had[a.ip]
+	return cmp.Or(a.ip.Compare(b.ip), cmp.Compare(after(a.pod.ending), after(b.pod.ending)),
+		cmp.Compare(after(known && a.pod.node != holder), after(known && b.pod.node != holder)),
+		a.pod.created.Compare(b.pod.created), cmp.Compare(a.name, b.name))
 }
 
-// prefixesOfPods returns each node's pods as prefixes of single addresses, sorted.
-// An address that two pods have, both there to stay, is told.
-func prefixesOfPods(pods map[string]podFacts) (map[string][]netip.Prefix, []keymgr.Problem) {
+// prefixesOfPods returns each node's pods as prefixes of single addresses, sorted; had
+// says which node had an address before. An address that two pods have, both there
+// to stay, is told.
+func prefixesOfPods(pods map[string]podFacts, had map[netip.Addr]string) (map[string][]netip.Prefix, []keymgr.Problem) {
 	claims := make([]claim, 0, len(pods))
 	for name, p := range pods {
 		for _, ip := range p.ips {
 			claims = append(claims, claim{ip, name, p})
 		}
 	}
-	slices.SortFunc(claims, precedes)
+	slices.SortFunc(claims, func(a, b claim) int { return precedes(a, b, had) })
 	prefixes := make(map[string][]netip.Prefix)
 	var problems []keymgr.Problem
 	for i, c := range claims {
@@ -60,7 +67,7 @@ func prefixesOfPods(pods map[string]podFacts) (map[string][]netip.Prefix, []keym
 			continue
 		}
 		problems = append(problems, keymgr.Problem{Node: c.pod.node, Record: "pods/" + c.name, Warning: true, Message: fmt.Sprintf(
-			"pod address %s of node %s is also that of pod %s on node %s, which is older and has it; delete one of the two pods",
+			"pod address %s of node %s is also that of pod %s on node %s, which has it; delete one of the two pods",
 			c.ip, c.pod.node, holder.name, holder.pod.node)})
 		claims[i] = holder
 	}

@@ -25,21 +25,24 @@ func TestPrefixesOfPods(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		pods map[string]podFacts
+		had  map[netip.Addr]string
 		want map[string][]netip.Prefix
 		told []string
 	}{
-		{"two families, sorted", map[string]podFacts{"x/2": pod("a", 0, "10.0.0.2", "fd00::2"), "x/1": pod("a", 0, "10.0.0.1")},
+		{"two families, sorted", map[string]podFacts{"x/2": pod("a", 0, "10.0.0.2", "fd00::2"), "x/1": pod("a", 0, "10.0.0.1")}, nil,
 			map[string][]netip.Prefix{"a": prefixes("10.0.0.1/32", "10.0.0.2/32", "fd00::2/128")}, nil},
-		{"the older has it", map[string]podFacts{"x/1": pod("a", time.Minute, "10.0.0.1"), "x/2": pod("b", 0, "10.0.0.1"), "x/3": pod("c", time.Second, "10.0.0.1")},
+		{"the older has it", map[string]podFacts{"x/1": pod("a", time.Minute, "10.0.0.1"), "x/2": pod("b", 0, "10.0.0.1"), "x/3": pod("c", time.Second, "10.0.0.1")}, nil,
 			map[string][]netip.Prefix{"a": prefixes("10.0.0.1/32")}, []string{"c: pod address 10.0.0.1", "b: pod address 10.0.0.1"}},
-		{"one that ends gives it up", map[string]podFacts{"x/1": ending, "x/2": pod("b", 0, "10.0.0.1")},
+		{"who had it before keeps it", map[string]podFacts{"x/1": pod("a", time.Hour, "10.0.0.1"), "x/2": pod("b", 0, "10.0.0.1")}, map[netip.Addr]string{addrs("10.0.0.1")[0]: "b"},
+			map[string][]netip.Prefix{"b": prefixes("10.0.0.1/32")}, []string{"a: pod address 10.0.0.1"}},
+		{"one that ends gives it up", map[string]podFacts{"x/1": ending, "x/2": pod("b", 0, "10.0.0.1")}, map[netip.Addr]string{addrs("10.0.0.1")[0]: "a"},
 			map[string][]netip.Prefix{"b": prefixes("10.0.0.1/32")}, nil},
-		{"the last that ends has it", map[string]podFacts{"x/1": ending}, map[string][]netip.Prefix{"a": prefixes("10.0.0.1/32")}, nil},
-		{"on one node it does not matter", map[string]podFacts{"x/1": pod("a", 1, "10.0.0.1"), "x/2": pod("a", 0, "10.0.0.1")},
+		{"the last that ends has it", map[string]podFacts{"x/1": ending}, nil, map[string][]netip.Prefix{"a": prefixes("10.0.0.1/32")}, nil},
+		{"on one node it does not matter", map[string]podFacts{"x/1": pod("a", 1, "10.0.0.1"), "x/2": pod("a", 0, "10.0.0.1")}, nil,
 			map[string][]netip.Prefix{"a": prefixes("10.0.0.1/32")}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, problems := prefixesOfPods(c.pods)
+			got, problems := prefixesOfPods(c.pods, c.had)
 			if diff := cmp.Diff(c.want, got, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
 				t.Errorf("prefixes (-want +got):\n%s", diff)
 			}
@@ -52,6 +55,26 @@ func TestPrefixesOfPods(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// An old pod that suddenly has the address of a young one does not get it.
+func TestPodAddressesStay(t *testing.T) {
+	pod := func(node string, created int64, ip string) podFacts {
+		return podFacts{node: node, ips: addrs(ip), created: time.Unix(created, 0)}
+	}
+	v := three()
+	v.from = FromPods
+	v.pods = map[string]podFacts{"x/old": pod("b", 1, "10.0.0.1"), "x/young": pod("c", 2, "10.0.0.2")}
+	var m memory
+	before := m.snapshot(v)
+	v.pods["x/old"] = pod("b", 1, "10.0.0.2")
+	for range 3 {
+		s := m.snapshot(v)
+		if nodes, told := brief(s); fmt.Sprint(nodes) != "[a[] b[] c[10.0.0.2/32]]" || len(told) != 1 || !strings.HasPrefix(told[0], "b: pod address 10.0.0.2") {
+			t.Errorf("%v; %q", nodes, told)
+		}
+		m = memory{had: holders(before, v.self)} // a restart
 	}
 }
 

@@ -30,7 +30,8 @@ type writer struct {
 	cluster *cluster
 	record  written
 	state   written // of the status
-	untold  string  // why the status is not written, as last logged
+	allowed allowance
+	untold  string // why the status is not written, as last logged
 }
 
 // written is the last write of something.

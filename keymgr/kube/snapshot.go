@@ -14,6 +14,7 @@ import (
 
 	"github.com/wgsteer/wgsteer/keymgr"
 	"github.com/wgsteer/wgsteer/keymgr/kube/v1alpha1"
+	"github.com/wgsteer/wgsteer/wgkey"
 )
 
 // nodeFacts are what counts of a Node.
@@ -26,7 +27,8 @@ type nodeFacts struct {
 
 // recordFacts are what counts of a WireGuardNode.
 type recordFacts struct {
-	spec v1alpha1.WireGuardNodeSpec
+	spec  v1alpha1.WireGuardNodeSpec
+	keyed uint64 // when it got its key, in the order of the records' changes; 0: before all of them
 	// Of this node's own alone:
 	owners []metav1.OwnerReference
 	status v1alpha1.WireGuardNodeStatus
@@ -45,21 +47,27 @@ type view struct {
 // and does no IO itself.
 type memory struct {
 	good  map[string]keymgr.Node // the last good records, without pods
+	had   map[netip.Addr]string  // whose pod has an address; with FromPods
 	local *keymgr.Local          // nil: this node's Node was never there
 }
 
 // snapshot is that of v. A record without a Node is nothing, and one that turned bad
 // is kept as it last was.
 func (m *memory) snapshot(v view) keymgr.Snapshot {
-	where, problems := locate(v)
+	where, problems := locate(v, m.had)
+	m.had = where.single()
 	s := keymgr.Snapshot{Problems: problems}
 	good := make(map[string]keymgr.Node, len(v.records))
+	keys := firstKeys(v)
 	for _, name := range slices.Sorted(maps.Keys(v.records)) {
 		if _, there := v.nodes[name]; !there {
 			continue
 		}
 		n, wrong := parse(name, v.records[name].spec)
 		wrong = append(wrong, where.contradicts(n)...)
+		if first, known := keys[n.PublicKey]; known && first.keyed < v.records[name].keyed {
+			wrong = append(wrong, fmt.Sprintf("spec.publicKeys: %s is the key of node %s, whose record had it first; put the node's own", n.PublicKey, first.name))
+		}
 		if len(wrong) > 0 {
 			past, known := m.good[name]
 			known = known && len(where.contradicts(past)) == 0
@@ -71,6 +79,13 @@ func (m *memory) snapshot(v view) keymgr.Snapshot {
 			n = past
 		}
 		good[name] = n.Clone()
+		var odd []keymgr.Problem
+		n.NodeIPs, odd = where.own(n)
+		for _, p := range odd {
+			if !p.Warning || name == v.self { // of a cluster where many have such, each tells its own
+				s.Problems = append(s.Problems, p)
+			}
+		}
 		n.PodCIDRs = where.pods[name]
 		s.Nodes = append(s.Nodes, n)
 	}
@@ -79,6 +94,30 @@ func (m *memory) snapshot(v view) keymgr.Snapshot {
 	s.Problems = append(s.Problems, missing(v, where)...)
 	slices.SortStableFunc(s.Problems, func(a, b keymgr.Problem) int { return cmp.Compare(a.Record, b.Record) })
 	return s
+}
+
+// keyed is a record with a key, and when it got it.
+type keyed struct {
+	name  string
+	keyed uint64
+}
+
+// firstKeys says whose record had each key first. Who copies another's key would
+// otherwise keep the other out: nobody knew that one's key before. Of those that were
+// there from the start none is the first; keymgr.Resolve decides.
+func firstKeys(v view) map[wgkey.PublicKey]keyed {
+	first := make(map[wgkey.PublicKey]keyed, len(v.records))
+	for _, name := range slices.Sorted(maps.Keys(v.records)) {
+		r := v.records[name]
+		key, err := activeKey(r.spec.PublicKeys)
+		if _, there := v.nodes[name]; err != nil || !there {
+			continue
+		}
+		if f, known := first[key]; !known || r.keyed < f.keyed {
+			first[key] = keyed{name, r.keyed}
+		}
+	}
+	return first
 }
 
 func refusals(name string, wrong []string, known bool) []keymgr.Problem {
@@ -117,78 +156,4 @@ func missing(v view, where places) []keymgr.Problem {
 		return []keymgr.Problem{p}
 	}
 	return nil
-}
-
-// places say whose addresses and pods the cluster itself says they are.
-type places struct {
-	nodes   map[netip.Addr][]string   // whose Node has the address
-	pods    map[string][]netip.Prefix // by node
-	owners  map[netip.Prefix]string   // of pods
-	lengths [129]bool                 // of the prefixes in owners
-}
-
-func locate(v view) (places, []keymgr.Problem) {
-	w := places{nodes: make(map[netip.Addr][]string), owners: make(map[netip.Prefix]string)}
-	var problems []keymgr.Problem
-	for name, n := range v.nodes {
-		for _, ip := range n.addresses {
-			w.nodes[ip] = append(w.nodes[ip], name)
-		}
-	}
-	if v.from == FromPods {
-		w.pods, problems = prefixesOfPods(v.pods)
-	} else {
-		w.pods = make(map[string][]netip.Prefix, len(v.nodes))
-		for name, n := range v.nodes {
-			prefixes, wrong := prefixesOfNode(name, n.podCIDRs)
-			w.pods[name] = prefixes
-			problems = append(problems, wrong...)
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(w.pods)) {
-		for _, p := range w.pods[name] {
-			w.owners[p] = name
-			w.lengths[p.Bits()] = true
-		}
-	}
-	slices.SortFunc(problems, func(a, b keymgr.Problem) int {
-		return cmp.Or(cmp.Compare(a.Record, b.Record), cmp.Compare(a.Message, b.Message))
-	})
-	return w, problems
-}
-
-// podsAt is the node whose pods' prefix holds ip, and the prefix.
-func (w places) podsAt(ip netip.Addr) (string, netip.Prefix, bool) {
-	for bits := ip.BitLen(); bits >= 0 && ip.IsValid(); bits-- {
-		if !w.lengths[bits] {
-			continue
-		}
-		p, _ := ip.Prefix(bits)
-		if node, ok := w.owners[p]; ok {
-			return node, p, true
-		}
-	}
-	return "", netip.Prefix{}, false
-}
-
-// contradicts says what of a record the cluster knows better. What the node's own
-// Node has as well is left to keymgr.Resolve.
-func (w places) contradicts(n keymgr.Node) (wrong []string) {
-	for i, ip := range n.NodeIPs {
-		owners := w.nodes[ip]
-		if slices.Contains(owners, n.Name) {
-			continue
-		}
-		if len(owners) > 0 {
-			wrong = append(wrong, fmt.Sprintf("spec.nodeIPs[%d]: %s is an address of Node %s; put the node's own address", i, ip, slices.Min(owners)))
-		}
-		if node, p, ok := w.podsAt(ip); ok && node != n.Name {
-			wrong = append(wrong, fmt.Sprintf("spec.nodeIPs[%d]: %s is within %s, pods of Node %s; put the node's own address", i, ip, p, node))
-		}
-	}
-	ip := n.Endpoint.Addr()
-	if node, p, ok := w.podsAt(ip); ok && !slices.Contains(w.nodes[ip], n.Name) {
-		wrong = append(wrong, fmt.Sprintf("spec.endpoints[0]: %s is within %s, pods of Node %s; the tunnel's own packets would be sent into it", n.Endpoint, p, node))
-	}
-	return wrong
 }

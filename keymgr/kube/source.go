@@ -119,7 +119,8 @@ func (s *Source) Publish(ctx context.Context, self keymgr.Node) error {
 }
 
 // PublishStatus has Run write the status of this node's record, once there is a
-// record: the first at once, later ones every 5 s at most, the last given counts.
+// record: the first at once, later ones every 5 s at most, in the long run one a minute;
+// the last given counts.
 // A status that is there already is not written. A condition with the same status
 // as the one there keeps that one's time.
 func (s *Source) PublishStatus(ctx context.Context, status v1alpha1.WireGuardNodeStatus) error {

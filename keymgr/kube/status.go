@@ -27,6 +27,33 @@ func (w *written) settled(body []byte, there content) bool {
 		equality.Semantic.DeepEqual(there.owners, w.result.owners) && equality.Semantic.DeepEqual(there.status, w.result.status)
 }
 
+// allowance is how many more writes there may be: a burst, and then one now and then.
+// A status tells of other nodes' records too, so that one node whose record is wrong in
+// another way each second has all nodes write, and all hear of it.
+type allowance struct {
+	spent int
+	at    time.Time // of the write that one was last given back for
+}
+
+const (
+	allowedAtOnce = 12
+	allowedEvery  = time.Minute
+)
+
+// wait is how long there is none.
+func (a *allowance) wait(now time.Time) time.Duration {
+	back := int(now.Sub(a.at) / allowedEvery)
+	if back >= a.spent {
+		*a = allowance{at: now}
+		return 0
+	}
+	a.spent, a.at = a.spent-back, a.at.Add(time.Duration(back)*allowedEvery)
+	if a.spent < allowedAtOnce {
+		return 0
+	}
+	return a.at.Add(allowedEvery).Sub(now)
+}
+
 // since gives conditions that are there already the time that they have there.
 func since(status v1alpha1.WireGuardNodeStatus, there []metav1.Condition, now time.Time) v1alpha1.WireGuardNodeStatus {
 	status = *status.DeepCopy()
@@ -60,11 +87,13 @@ func (w *writer) applyStatus(ctx context.Context, name string, status v1alpha1.W
 	if err != nil || w.state.settled(body, content{status: r.status}) {
 		return 0
 	}
-	if wait := time.Until(w.state.at.Add(writeEvery)); wait > 0 {
+	now := time.Now()
+	if wait := max(w.state.at.Add(writeEvery).Sub(now), w.allowed.wait(now)); wait > 0 {
 		return wait
 	}
+	w.allowed.spent++
 	result, err := w.source.client.apply(ctx, name, "status", body)
-	w.state = written{body: body, at: time.Now(), failed: err != nil, result: content{status: result.Status}}
+	w.state = written{body: body, at: now, failed: err != nil, result: content{status: result.Status}}
 	w.logStatus(ctx, err)
 	return writeEvery
 }

@@ -17,10 +17,14 @@ type store[T any] struct {
 	key func(object any) string
 	// changed is called after each change.
 	changed func()
+	// order, if it is there, gives facts their place in time, by those of the object
+	// before and whether there was one.
+	order func(old T, there bool, facts *T, at uint64)
 
 	mu     sync.Mutex
 	items  map[string]T
-	synced bool // it was filled once
+	synced bool   // it was filled once
+	at     uint64 // counts changes; 0: the first list, of which nobody knows an order
 }
 
 var (
@@ -39,6 +43,10 @@ func (s *store[T]) Update(object any) error {
 	}
 	s.mu.Lock()
 	old, there := s.items[key]
+	if s.order != nil {
+		s.at++
+		s.order(old, there, &facts, s.at)
+	}
 	if same := there && reflect.DeepEqual(old, facts); same {
 		s.mu.Unlock()
 		return nil // such as a Node's heartbeat
@@ -75,6 +83,16 @@ func (s *store[T]) Replace(objects []any, _ string) error {
 		}
 	}
 	s.mu.Lock()
+	if s.synced {
+		s.at++
+	}
+	for key, facts := range items {
+		if s.order != nil {
+			old, there := s.items[key]
+			s.order(old, there, &facts, s.at)
+			items[key] = facts
+		}
+	}
 	s.items, s.synced = items, true
 	s.mu.Unlock()
 	s.changed()
