@@ -40,7 +40,7 @@ test:
 ## test-long: the tests that take minutes (privtest.Long)
 test-long:
 	@scripts/setup test
-	WGSTEER_LONG=1 $(GO) test $(TESTFLAGS) -timeout 40m -v -run '^TestLong' ./internal/e2e ./internal/interop
+	WGSTEER_LONG=1 $(GO) test $(TESTFLAGS) -timeout 40m -v -run '^TestLong' ./internal/e2e ./internal/kubee2e ./internal/interop
 
 ## leak-matrix: docs/leak-matrix*.md, from a run of their tests
 leak-matrix:

@@ -35,6 +35,7 @@ var table = []rule{
 	{"internal/privtest", nil},
 	{"internal/archtest", nil},
 	{"internal/e2e", nil},
+	{"internal/kubee2e", nil},
 	{"internal/interop", nil},
 	{"internal/kubetest", []string{"internal/privtest"}},
 	{"deploy/...", nil},
@@ -44,10 +45,10 @@ var table = []rule{
 const leaf = "wgkey"
 
 // forTests are packages that tests alone may import.
-var forTests = []string{"internal/privtest", "internal/archtest", "internal/e2e", "internal/interop", "internal/kubetest"}
+var forTests = []string{"internal/privtest", "internal/archtest", "internal/e2e", "internal/kubee2e", "internal/interop", "internal/kubetest"}
 
 // forNobody are packages that not even tests of others import.
-var forNobody = []string{"cmd/...", "bench/...", "internal/archtest", "internal/e2e", "internal/interop"}
+var forNobody = []string{"cmd/...", "bench/...", "internal/archtest", "internal/e2e", "internal/kubee2e", "internal/interop"}
 
 // owners says which packages of this module alone may import what is below a
 // path of another module; the longest matching path counts. Test code is free.

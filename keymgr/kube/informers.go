@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"reflect"
 	"sync"
 	"time"
 
@@ -169,6 +170,10 @@ func (c *Client) watchRecords(ctx context.Context, o metav1.ListOptions) (watch.
 // listWithin bounds a list, which may be long.
 const listWithin = 30 * time.Second
 
+// unanswered is what client-go makes of a watch that times out before it begins, as
+// where packets to the API server are dropped: a watch that has ended, and no error.
+var unanswered = reflect.TypeOf(watch.NewEmptyWatch())
+
 // observed notes how each request fares.
 func (s *Source) observed(what string, list cache.ListWithContextFunc, watching cache.WatchFuncWithContext) *cache.ListWatch {
 	return &cache.ListWatch{
@@ -181,6 +186,9 @@ func (s *Source) observed(what string, list cache.ListWithContextFunc, watching 
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 			w, err := watching(ctx, o)
+			if err == nil && reflect.TypeOf(w) == unanswered {
+				err = errors.New("no answer in time")
+			}
 			s.note(ctx, what, err)
 			if err != nil && o.SendInitialEvents != nil && (net.IsConnectionRefused(err) || apierrors.IsTooManyRequests(err)) {
 				// The reflector of client-go v0.37 would wait, and not for ctx. It can go

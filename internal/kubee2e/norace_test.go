@@ -1,0 +1,5 @@
+//go:build !race
+
+package kubee2e_test
+
+const race = false
