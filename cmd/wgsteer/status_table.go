@@ -111,7 +111,7 @@ func (t statusTable) policy(s dataplane.Status) string {
 	}
 	quiet, safe := t.now.Sub(p.Since), "safe"
 	if quiet < calm || s.State != dataplane.Ready { // what is not steered is not seen either
-		safe = "not yet safe"
+		safe = "too early"
 	}
 	return fmt.Sprintf("%s; %s to switch to strict: nothing would have been dropped since %s (%s)",
 		s.Policy, safe, p.Since.UTC().Format(time.RFC3339), age(quiet))

@@ -73,7 +73,7 @@ func TestEnable(t *testing.T) {
 		}
 	}
 	// It calls that safe after an hour.
-	if out := doc.run("observe"); strings.Count(out, "safe to switch to strict: nothing would have been dropped since") != len(c.Nodes) {
+	if out := doc.run("observe"); strings.Count(out, "to switch to strict: nothing would have been dropped since") != len(c.Nodes) {
 		t.Error("not every node says since when nothing would have been dropped")
 	}
 	c.encrypted(func() { doc.run("strict") }) // nor while the pods are replaced

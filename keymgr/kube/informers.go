@@ -78,7 +78,7 @@ func factsOfRecord(self string) func(any) (string, recordFacts, bool) {
 		if !ok {
 			return "", recordFacts{}, false
 		}
-		f := recordFacts{spec: r.Spec}
+		f := recordFacts{spec: r.Spec, backend: line(r.Status.Backend), backendReason: line(r.Status.BackendReason)}
 		if r.Name == self {
 			f.owners, f.status = r.OwnerReferences, r.Status
 		}

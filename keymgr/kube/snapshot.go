@@ -27,7 +27,10 @@ type nodeFacts struct {
 
 // recordFacts are what counts of a WireGuardNode.
 type recordFacts struct {
-	spec  v1alpha1.WireGuardNodeSpec
+	spec v1alpha1.WireGuardNodeSpec
+	// What its status tells of the tunnel, for people.
+	backend, backendReason string
+
 	keyed uint64 // when it got its key, in the order of the records' changes; 0: before all of them
 	// Of this node's own alone:
 	owners []metav1.OwnerReference
@@ -63,7 +66,9 @@ func (m *memory) snapshot(v view) keymgr.Snapshot {
 		if _, there := v.nodes[name]; !there {
 			continue
 		}
-		n, wrong := parse(name, v.records[name].spec)
+		r := v.records[name]
+		n, wrong := parse(name, r.spec)
+		n.Backend, n.BackendReason = r.backend, r.backendReason
 		wrong = append(wrong, where.contradicts(n)...)
 		if first, known := keys[n.PublicKey]; known && first.keyed < v.records[name].keyed {
 			wrong = append(wrong, fmt.Sprintf("spec.publicKeys: %s is the key of node %s, whose record had it first; put the node's own", n.PublicKey, first.name))

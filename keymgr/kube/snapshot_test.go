@@ -247,3 +247,17 @@ func TestRecordReadsBack(t *testing.T) {
 		}
 	}
 }
+
+// What runs a peer's tunnel is in its status; what would spoil a terminal is not shown.
+func TestBackendOfPeers(t *testing.T) {
+	facts := factsOfRecord("a")
+	told := &v1alpha1.WireGuardNode{Spec: record(2).spec}
+	told.Name = "b"
+	told.Status.Backend, told.Status.BackendReason = "kernel", "auto: the kernel\x1b[2J has WireGuard"
+	v := three()
+	_, v.records["b"], _ = facts(told)
+	s := new(memory).snapshot(v)
+	if n := s.Nodes[1]; n.Name != "b" || n.Backend != "kernel" || n.BackendReason != "" {
+		t.Errorf("the snapshot has %+v", n)
+	}
+}

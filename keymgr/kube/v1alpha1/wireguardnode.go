@@ -92,8 +92,8 @@ type Endpoint string
 // +kubebuilder:validation:XValidation:rule="isIP(self)",message="an IP address is needed, such as 192.0.2.1 or 2001:db8::1"
 type NodeIP string
 
-// WireGuardNodeStatus is how the node fares, for people and their tools; no wgsteer
-// reads it.
+// WireGuardNodeStatus is how the node fares, for people and their tools. Of
+// others' wgsteer shows the backend, and decides nothing by it.
 type WireGuardNodeStatus struct {
 	// What runs the tunnel: userspace or kernel.
 	// +optional
