@@ -16,7 +16,7 @@ func checkFirewall(ctx context.Context, port uint16) []finding {
 	var exit *exec.ExitError
 	switch {
 	case errors.Is(err, exec.ErrNotFound):
-		return []finding{{"firewall", levelWarn, "nft is not installed, so this host's rules were not looked at", []string{"install nftables to have them checked"}}}
+		return []finding{{"firewall", levelWarn, "nft is not installed, so this host's rules were not looked at", []string{"install nftables to have them checked; in a pod of the image, which has none, look at nft list ruleset on the node"}}}
 	case errors.As(err, &exit):
 		why, _, _ := strings.Cut(strings.TrimSpace(string(exit.Stderr)), "\n")
 		return []finding{{"firewall", levelWarn, "this host's rules were not looked at: nft list ruleset: " + why, nil}}
