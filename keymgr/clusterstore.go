@@ -3,9 +3,7 @@ package keymgr
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"net/netip"
 
 	"github.com/wgsteer/wgsteer/keymgr/internal/durable"
@@ -28,30 +26,7 @@ type Cluster struct {
 // LoadCluster returns what SaveCluster last wrote, or the zero value where there is
 // nothing. A damaged file is a CorruptError; the next SaveCluster replaces it.
 func (s *Store) LoadCluster() (Cluster, error) {
-	d, err := openStateDir(s.dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return Cluster{}, nil
-	}
-	if err != nil {
-		return Cluster{}, err
-	}
-	defer d.close()
-	data, err := d.readStable(clusterFile)
-	if errors.Is(err, fs.ErrNotExist) {
-		return Cluster{}, nil
-	}
-	if err != nil {
-		return Cluster{}, err
-	}
-	text, err := unseal(clusterKind, data)
-	if err != nil {
-		return Cluster{}, &CorruptError{d.path(clusterFile), err.Error()}
-	}
-	var c Cluster
-	if err := json.Unmarshal(text, &c); err != nil {
-		return Cluster{}, &CorruptError{d.path(clusterFile), err.Error()}
-	}
-	return c, nil
+	return peek(s, func(d stateDir) (Cluster, error) { return readSealed[Cluster](d, clusterFile, clusterKind) })
 }
 
 // SaveCluster remembers what was found; the same again is not written. On error
