@@ -33,20 +33,27 @@ func podByPod(tunnel, perPeer int) steering.State {
 	return s
 }
 
-// TestOnePodOfTenThousand: what a pod that comes or goes writes is that pod's alone.
-func TestOnePodOfTenThousand(t *testing.T) {
-	if !privtest.Isolate(t) {
-		return
-	}
-	o := steering.Options{BPFFS: privtest.BPFFS(t), Name: "wgt0"}
+// onNode starts steering on a node with a tunnel device, and takes it down at the end.
+func onNode(t *testing.T) (s *steering.Steering, o steering.Options, tunnel int) {
+	t.Helper()
+	o = steering.Options{BPFFS: privtest.BPFFS(t), Name: "wgt0"}
 	newNode(t)
 	t.Cleanup(func() {
 		if _, err := steering.Teardown(o); err != nil {
 			t.Errorf("teardown: %v", err)
 		}
 	})
-	s := start(t, o)
-	_, index := openTUN(t, o.Name)
+	s = start(t, o)
+	_, tunnel = openTUN(t, o.Name)
+	return s, o, tunnel
+}
+
+// TestOnePodOfTenThousand: what a pod that comes or goes writes is that pod's alone.
+func TestOnePodOfTenThousand(t *testing.T) {
+	if !privtest.Isolate(t) {
+		return
+	}
+	s, _, index := onNode(t)
 	all := podByPod(index, 100)
 	timed := func(what string, state steering.State) (writes uint64) {
 		t.Helper()
@@ -88,15 +95,7 @@ func TestMorePrefixesThanTheMapHolds(t *testing.T) {
 	if !privtest.Isolate(t) {
 		return
 	}
-	o := steering.Options{BPFFS: privtest.BPFFS(t), Name: "wgt0"}
-	newNode(t)
-	t.Cleanup(func() {
-		if _, err := steering.Teardown(o); err != nil {
-			t.Errorf("teardown: %v", err)
-		}
-	})
-	s := start(t, o)
-	_, index := openTUN(t, o.Name)
+	s, o, index := onNode(t)
 	begin := time.Now()
 	err := s.Apply(t.Context(), podByPod(index, 660))
 	t.Logf("too many: %v", time.Since(begin).Round(time.Millisecond))
