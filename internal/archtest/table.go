@@ -37,6 +37,7 @@ var table = []rule{
 	{"internal/e2e", nil},
 	{"internal/kubee2e", nil},
 	{"internal/interop", nil},
+	{"internal/labtest", []string{"dataplane", "internal/netlab"}},
 	{"internal/kubetest", []string{"internal/privtest"}},
 	{"deploy/...", nil},
 }
@@ -45,7 +46,7 @@ var table = []rule{
 const leaf = "wgkey"
 
 // forTests are packages that tests alone may import.
-var forTests = []string{"internal/privtest", "internal/archtest", "internal/e2e", "internal/kubee2e", "internal/interop", "internal/kubetest"}
+var forTests = []string{"internal/privtest", "internal/archtest", "internal/e2e", "internal/kubee2e", "internal/interop", "internal/kubetest", "internal/labtest"}
 
 // forNobody are packages that not even tests of others import.
 var forNobody = []string{"cmd/...", "bench/...", "internal/archtest", "internal/e2e", "internal/kubee2e", "internal/interop"}
@@ -63,9 +64,9 @@ var owners = map[string][]string{
 	"github.com/prometheus":             {"metrics"},
 	"github.com/gopacket":               {"wire"},
 	"k8s.io":                            {"keymgr/kube/...", "internal/kubetest"},
-	module + "/internal/netlab":         {"cmd/wgsteer", "bench/..."},
+	module + "/internal/netlab":         {"cmd/wgsteer", "bench/...", "internal/labtest"},
 	module + "/internal/vmtest":         {"cmd/wgsteer", "bench/...", "internal/vmtest/guest"},
-	"testing":                           {"internal/privtest", "internal/kubetest"},
+	"testing":                           {"internal/privtest", "internal/kubetest", "internal/labtest"},
 	"github.com/google/go-cmp":          nil,
 	"github.com/rogpeppe/go-internal":   nil,
 }

@@ -3,11 +3,7 @@ package e2e_test
 import (
 	"bytes"
 	"cmp"
-	"context"
-	"encoding/json"
 	"fmt"
-	"net"
-	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -16,6 +12,7 @@ import (
 	"time"
 
 	"github.com/wgsteer/wgsteer/dataplane"
+	"github.com/wgsteer/wgsteer/internal/labtest"
 	"github.com/wgsteer/wgsteer/internal/netlab"
 	"github.com/wgsteer/wgsteer/internal/privtest"
 )
@@ -218,21 +215,9 @@ func (c *cluster) wgsteer(name string, args ...string) ([]byte, error) {
 }
 
 // status asks a node's daemon; the zero Status when it does not answer.
-func (c *cluster) status(name string) (s dataplane.Status) {
+func (c *cluster) status(name string) dataplane.Status {
 	n := c.node(name)
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(n.RunDir, n.Interface+".sock"))
-	}
-	client := http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}, Timeout: 10 * time.Second}
-	reply, err := client.Get("http://wgsteer/v1/status")
-	if err != nil {
-		return s
-	}
-	defer reply.Body.Close()
-	if err := json.NewDecoder(reply.Body).Decode(&s); err != nil {
-		return dataplane.Status{}
-	}
-	return s
+	return labtest.Status(filepath.Join(n.RunDir, n.Interface+".sock"))
 }
 
 // await waits for a condition of a node's status.
@@ -249,29 +234,13 @@ func (c *cluster) await(name, what string, condition func(dataplane.Status) bool
 // until waits for a condition, at most a minute.
 func (c *cluster) until(what string, condition func() bool) {
 	c.t.Helper()
-	for deadline := time.Now().Add(time.Minute); !condition(); time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			c.t.Fatalf("not within a minute: %s", what)
-		}
-	}
+	labtest.Within(c.t, time.Minute, what, condition)
 }
 
 // watch captures the wire while fn runs.
 func (c *cluster) watch(fn func()) netlab.Wire {
 	c.t.Helper()
-	capture, err := c.Capture(port)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	fn()
-	wire, err := capture.Stop()
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	if wire.Lost != 0 || wire.Malformed.Frames != 0 {
-		c.t.Fatalf("the capture proves nothing: %+v", wire)
-	}
-	return wire
+	return labtest.Watch(c.t, func() (*netlab.Capture, error) { return c.Capture(port) }, fn)
 }
 
 // encrypted captures the wire while fn runs, and fails if it saw plaintext.

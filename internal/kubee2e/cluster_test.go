@@ -3,10 +3,8 @@ package kubee2e_test
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"net"
-	"net/http"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -20,6 +18,7 @@ import (
 
 	"github.com/wgsteer/wgsteer/dataplane"
 	"github.com/wgsteer/wgsteer/internal/kubetest"
+	"github.com/wgsteer/wgsteer/internal/labtest"
 	"github.com/wgsteer/wgsteer/internal/netlab"
 	"github.com/wgsteer/wgsteer/internal/privtest"
 	"github.com/wgsteer/wgsteer/keymgr"
@@ -144,19 +143,7 @@ func (c *cluster) status(name string) (s dataplane.Status) {
 	if err != nil || len(sockets) != 1 {
 		return s
 	}
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", sockets[0])
-	}
-	client := http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}, Timeout: 10 * time.Second}
-	reply, err := client.Get("http://wgsteer/v1/status")
-	if err != nil {
-		return s
-	}
-	defer reply.Body.Close()
-	if err := json.NewDecoder(reply.Body).Decode(&s); err != nil {
-		return dataplane.Status{}
-	}
-	return s
+	return labtest.Status(sockets[0])
 }
 
 // await waits for a condition of a node's status.
@@ -210,11 +197,7 @@ func (c *cluster) until(what string, condition func() bool) {
 // within waits for a condition.
 func (c *cluster) within(limit time.Duration, what string, condition func() bool) {
 	c.t.Helper()
-	for deadline := time.Now().Add(limit); !condition(); time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			c.t.Fatalf("not within %v: %s", limit, what)
-		}
-	}
+	labtest.Within(c.t, limit, what, condition)
 }
 
 // mentions tells whether one of a node's problems has a text in it.

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/wgsteer/wgsteer/internal/labtest"
 	"github.com/wgsteer/wgsteer/internal/netlab"
 )
 
@@ -120,19 +121,7 @@ func (k *knocks) drain(node string) {
 // watch captures the wire while fn runs.
 func (c *cluster) watch(fn func()) netlab.Wire {
 	c.t.Helper()
-	capture, err := c.capture()
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	fn()
-	wire, err := capture.Stop()
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	if wire.Lost != 0 || wire.Malformed.Frames != 0 {
-		c.t.Fatalf("the capture proves nothing: %+v", wire)
-	}
-	return wire
+	return labtest.Watch(c.t, c.capture, fn)
 }
 
 // encrypted captures the wire while fn runs, and fails if it saw plaintext or no
