@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"unicode"
 )
 
 // MaxName is the greatest length of a node's name, in bytes. File names have
@@ -26,6 +27,12 @@ func CheckName(name string) error {
 		return fmt.Errorf("%s: a node's name has only letters, digits, '.', '_' and '-'", Quote(name))
 	}
 	return nil
+}
+
+// IsReason reports whether s may be a Node's BackendReason: text of one line, and no
+// longer than MaxReason.
+func IsReason(s string) bool {
+	return len(s) <= MaxReason && !strings.ContainsFunc(s, unicode.IsControl)
 }
 
 // ParseEndpoint reads where a tunnel listens: 192.0.2.1:51871 or

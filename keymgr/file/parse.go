@@ -3,7 +3,6 @@ package file
 import (
 	"fmt"
 	"strings"
-	"unicode"
 
 	"github.com/goccy/go-yaml/ast"
 
@@ -107,7 +106,7 @@ func (d *decoder) field(pair *ast.MappingValueNode) {
 			d.warn(line, "backend: is no word such as kernel, and ignored")
 		}
 	case "backendReason":
-		if s, ok := pair.Value.(*ast.StringNode); ok && isReason(s.Value) {
+		if s, ok := pair.Value.(*ast.StringNode); ok && keymgr.IsReason(s.Value) {
 			d.node.BackendReason = s.Value
 		} else if _, empty := pair.Value.(*ast.NullNode); !empty {
 			d.warn(line, "backendReason: is no text of one line, and ignored")
@@ -128,11 +127,6 @@ func unknown(field string) string {
 // leads to another kind of file must not show what is in there.
 func isFieldName(s string) bool {
 	return len(s) <= 32 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") == ""
-}
-
-// isReason reports whether s is text of one line, and no longer than it may be.
-func isReason(s string) bool {
-	return len(s) <= keymgr.MaxReason && !strings.ContainsFunc(s, unicode.IsControl)
 }
 
 func parsePublicKey(s string) (wgkey.PublicKey, error) {

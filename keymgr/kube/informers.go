@@ -19,6 +19,7 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/cache"
 
+	"github.com/wgsteer/wgsteer/keymgr"
 	"github.com/wgsteer/wgsteer/keymgr/kube/v1alpha1"
 )
 
@@ -78,7 +79,13 @@ func factsOfRecord(self string) func(any) (string, recordFacts, bool) {
 		if !ok {
 			return "", recordFacts{}, false
 		}
-		f := recordFacts{spec: r.Spec, backend: line(r.Status.Backend), backendReason: line(r.Status.BackendReason)}
+		f := recordFacts{spec: r.Spec}
+		if keymgr.IsReason(r.Status.Backend) { // people are shown it
+			f.backend = r.Status.Backend
+		}
+		if keymgr.IsReason(r.Status.BackendReason) {
+			f.backendReason = r.Status.BackendReason
+		}
 		if r.Name == self {
 			f.owners, f.status = r.OwnerReferences, r.Status
 		}

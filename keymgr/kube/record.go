@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -63,14 +61,6 @@ func parse(name string, spec v1alpha1.WireGuardNodeSpec) (n keymgr.Node, wrong [
 		}
 	}
 	return n, wrong
-}
-
-// line is text that people are shown, empty where it would not fit on a line.
-func line(s string) string {
-	if len(s) > keymgr.MaxReason || !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl) {
-		return ""
-	}
-	return s
 }
 
 // recordName is how problems call a record.
