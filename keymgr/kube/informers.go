@@ -12,7 +12,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
@@ -160,18 +159,15 @@ func (s *Source) follow(ctx context.Context, c *cluster, group *sync.WaitGroup) 
 		})
 }
 
-// v1 is the version of the options of lists.
-var v1 = schema.GroupVersion{Version: "v1"}
-
 func (c *Client) listRecords(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 	var l v1alpha1.WireGuardNodeList
-	err := c.records.Get().Resource(v1alpha1.Resource).SpecificallyVersionedParams(&o, scheme.ParameterCodec, v1).Do(ctx).Into(&l)
+	err := c.records.Get().Resource(v1alpha1.Resource).SpecificallyVersionedParams(&o, scheme.ParameterCodec, corev1.SchemeGroupVersion).Do(ctx).Into(&l)
 	return &l, err
 }
 
 func (c *Client) watchRecords(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 	o.Watch = true
-	return c.records.Get().Resource(v1alpha1.Resource).SpecificallyVersionedParams(&o, scheme.ParameterCodec, v1).Watch(ctx)
+	return c.records.Get().Resource(v1alpha1.Resource).SpecificallyVersionedParams(&o, scheme.ParameterCodec, corev1.SchemeGroupVersion).Watch(ctx)
 }
 
 // listWithin bounds a list, which may be long.
