@@ -31,11 +31,11 @@ type cluster struct {
 
 func newCluster(self string, from PodAddresses, changed func()) *cluster {
 	c := &cluster{
-		nodes:   &store[nodeFacts]{facts: factsOfNode(self), key: nameOf, changed: changed},
-		records: &store[recordFacts]{facts: factsOfRecord(self), key: nameOf, changed: changed, order: orderOfKeys},
+		nodes:   &store[nodeFacts]{facts: factsOfNode(self), changed: changed},
+		records: &store[recordFacts]{facts: factsOfRecord(self), changed: changed, order: orderOfKeys},
 	}
 	if from == FromPods {
-		c.pods = &store[podFacts]{facts: factsOfPod, key: nameOf, changed: changed}
+		c.pods = &store[podFacts]{facts: factsOfPod, changed: changed}
 	}
 	return c
 }
@@ -43,11 +43,6 @@ func newCluster(self string, from PodAddresses, changed func()) *cluster {
 // filled reports whether everything was listed once.
 func (c *cluster) filled() bool {
 	return c.nodes.filled() && c.records.filled() && (c.pods == nil || c.pods.filled())
-}
-
-func nameOf(object any) string {
-	name, _ := cache.DeletionHandlingMetaNamespaceKeyFunc(object) // fails for what is no object
-	return name
 }
 
 func factsOfNode(self string) func(any) (string, nodeFacts, bool) {
