@@ -30,9 +30,10 @@ func (e *CorruptError) Error() string {
 	return fmt.Sprintf("%s is corrupt: %s; restore it from a backup, or let `wgsteer run` set it aside and start anew", e.Path, e.Reason)
 }
 
-// Store keeps this node's private key, its claims and what was found of the cluster in a directory of mode
-// 0700, in files of mode 0600. Its methods may be called from any goroutine,
-// and from several processes at once: those that write take turns.
+// Store keeps this node's private key, its claims, snapshots of sources and what was
+// found of the cluster in a directory of mode 0700, in files of mode 0600. Its methods
+// may be called from any goroutine, and from several processes at once: those that
+// write take turns.
 //
 // private.key is text. Its first line is the key in base64, as wg(8) prints
 // and reads it (head -n 1 private.key | wg pubkey); the second and last one is

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"strings"
 	"unicode"
+
+	"github.com/wgsteer/wgsteer/wgkey"
 )
 
 // MaxName is the greatest length of a node's name, in bytes. File names have
@@ -33,6 +35,15 @@ func CheckName(name string) error {
 // longer than MaxReason.
 func IsReason(s string) bool {
 	return len(s) <= MaxReason && !strings.ContainsFunc(s, unicode.IsControl)
+}
+
+// ParsePublicKey reads a key as wg(8) prints it. What is far too long for one is not
+// decoded, and shown in part.
+func ParsePublicKey(s string) (wgkey.PublicKey, error) {
+	if len(s) > 2*wgkey.Size {
+		return wgkey.PublicKey{}, fmt.Errorf("%s is not a public key: expected the 44 characters that wg prints", Quote(s))
+	}
+	return wgkey.ParsePublicKey(s)
 }
 
 // ParseEndpoint reads where a tunnel listens: 192.0.2.1:51871 or

@@ -30,8 +30,6 @@ type Options struct {
 	Command func(name string, args ...string) *exec.Cmd
 	// Dial is how this process reaches Address; default: directly.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
-	// Flags are further ones of kube-apiserver.
-	Flags []string
 }
 
 // Server is a running API server. Its methods are for one goroutine.
@@ -139,7 +137,7 @@ func (s *Server) Start(t testing.TB) {
 		args[len(args)-2] = "--service-cluster-ip-range=fd00:10:96::/108"
 	}
 	var err error
-	if s.api, err = start(s.options.Command(s.apiTool, append(args, s.options.Flags...)...), s.path("apiserver.log")); err != nil {
+	if s.api, err = start(s.options.Command(s.apiTool, args...), s.path("apiserver.log")); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.waitReady(); err != nil {

@@ -7,7 +7,6 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"github.com/wgsteer/wgsteer/keymgr"
-	"github.com/wgsteer/wgsteer/wgkey"
 )
 
 // finding is something wrong or odd in a record.
@@ -79,7 +78,7 @@ func (d *decoder) field(pair *ast.MappingValueNode) {
 		})
 	case "publicKey":
 		d.text(key.Value, pair.Value, func(s string) (err error) {
-			d.node.PublicKey, err = parsePublicKey(s)
+			d.node.PublicKey, err = keymgr.ParsePublicKey(s)
 			return err
 		})
 	case "endpoint":
@@ -127,13 +126,6 @@ func unknown(field string) string {
 // leads to another kind of file must not show what is in there.
 func isFieldName(s string) bool {
 	return len(s) <= 32 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") == ""
-}
-
-func parsePublicKey(s string) (wgkey.PublicKey, error) {
-	if len(s) > 2*wgkey.Size {
-		return wgkey.PublicKey{}, fmt.Errorf("%s is not a public key: expected the 44 characters that wg prints", keymgr.Quote(s))
-	}
-	return wgkey.ParsePublicKey(s)
 }
 
 // text hands a scalar that is text to set; an empty value is an absent field.

@@ -15,7 +15,7 @@ import (
 	"github.com/wgsteer/wgsteer/keymgr/kube/v1alpha1"
 )
 
-// requestWithin bounds every request but a watch.
+// requestWithin bounds what asks or writes once: what is followed has listWithin.
 const requestWithin = 15 * time.Second
 
 // Client reaches one API server.
@@ -25,7 +25,6 @@ type Client struct {
 	Server string
 
 	records rest.Interface // wgsteer.io/v1alpha1
-	codec   runtime.ParameterCodec
 }
 
 // Connect makes a client from a kubeconfig file, or, where the path is empty, as a
@@ -82,5 +81,5 @@ func NewClient(config *rest.Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a client of %s: %w", config.Host, err)
 	}
-	return &Client{Interface: clientset, Server: config.Host, records: records, codec: runtime.NewParameterCodec(scheme)}, nil
+	return &Client{Interface: clientset, Server: config.Host, records: records}, nil
 }

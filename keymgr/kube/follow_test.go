@@ -188,7 +188,7 @@ func testPods(t *testing.T, b *bench) {
 	}
 	r.await(t, "the pods", want("[10.9.0.1/32]", "[10.9.0.2/32]"))
 	pod("b-2", "node-b", "10.9.0.1", nil) // a-1's
-	s := r.await(t, "a warning", func(s keymgr.Snapshot) bool { return told(s, "node-b", "pod a-1") || told(s, "node-b", "default/a-1") })
+	s := r.await(t, "a warning", func(s keymgr.Snapshot) bool { return told(s, "node-b", "pod default/a-1") })
 	if !want("[10.9.0.1/32]", "[10.9.0.2/32]")(s) {
 		t.Errorf("the younger took the address: %+v", s)
 	}

@@ -12,7 +12,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
@@ -32,11 +31,11 @@ type cluster struct {
 
 func newCluster(self string, from PodAddresses, changed func()) *cluster {
 	c := &cluster{
-		nodes:   &store[nodeFacts]{facts: factsOfNode(self), key: nameOf, changed: changed},
-		records: &store[recordFacts]{facts: factsOfRecord(self), key: nameOf, changed: changed, order: orderOfKeys},
+		nodes:   &store[nodeFacts]{facts: factsOfNode(self), changed: changed},
+		records: &store[recordFacts]{facts: factsOfRecord(self), changed: changed, order: orderOfKeys},
 	}
 	if from == FromPods {
-		c.pods = &store[podFacts]{facts: factsOfPod, key: nameOf, changed: changed}
+		c.pods = &store[podFacts]{facts: factsOfPod, changed: changed}
 	}
 	return c
 }
@@ -44,11 +43,6 @@ func newCluster(self string, from PodAddresses, changed func()) *cluster {
 // filled reports whether everything was listed once.
 func (c *cluster) filled() bool {
 	return c.nodes.filled() && c.records.filled() && (c.pods == nil || c.pods.filled())
-}
-
-func nameOf(object any) string {
-	name, _ := cache.DeletionHandlingMetaNamespaceKeyFunc(object) // fails for what is no object
-	return name
 }
 
 func factsOfNode(self string) func(any) (string, nodeFacts, bool) {
@@ -160,18 +154,15 @@ func (s *Source) follow(ctx context.Context, c *cluster, group *sync.WaitGroup) 
 		})
 }
 
-// v1 is the version of the options of lists.
-var v1 = schema.GroupVersion{Version: "v1"}
-
 func (c *Client) listRecords(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 	var l v1alpha1.WireGuardNodeList
-	err := c.records.Get().Resource(v1alpha1.Resource).SpecificallyVersionedParams(&o, scheme.ParameterCodec, v1).Do(ctx).Into(&l)
+	err := c.records.Get().Resource(v1alpha1.Resource).SpecificallyVersionedParams(&o, scheme.ParameterCodec, corev1.SchemeGroupVersion).Do(ctx).Into(&l)
 	return &l, err
 }
 
 func (c *Client) watchRecords(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 	o.Watch = true
-	return c.records.Get().Resource(v1alpha1.Resource).SpecificallyVersionedParams(&o, scheme.ParameterCodec, v1).Watch(ctx)
+	return c.records.Get().Resource(v1alpha1.Resource).SpecificallyVersionedParams(&o, scheme.ParameterCodec, corev1.SchemeGroupVersion).Watch(ctx)
 }
 
 // listWithin bounds a list, which may be long.

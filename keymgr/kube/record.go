@@ -76,10 +76,7 @@ func activeKey(keys []v1alpha1.PublicKey) (wgkey.PublicKey, error) {
 	if len(active) != 1 {
 		return wgkey.PublicKey{}, fmt.Errorf("%d keys have the state %s; exactly one has to", len(active), v1alpha1.KeyActive)
 	}
-	if len(active[0]) > 2*wgkey.Size {
-		return wgkey.PublicKey{}, fmt.Errorf("%s is not a public key: expected the 44 characters that wg prints", keymgr.Quote(active[0]))
-	}
-	return wgkey.ParsePublicKey(active[0])
+	return keymgr.ParsePublicKey(active[0])
 }
 
 // specOf is the record of n.

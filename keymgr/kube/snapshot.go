@@ -70,7 +70,7 @@ func (m *memory) snapshot(v view) keymgr.Snapshot {
 		n, wrong := parse(name, r.spec)
 		n.Backend, n.BackendReason = r.backend, r.backendReason
 		wrong = append(wrong, where.contradicts(n)...)
-		if first, known := keys[n.PublicKey]; known && first.keyed < v.records[name].keyed {
+		if first, known := keys[n.PublicKey]; known && first.keyed < r.keyed {
 			wrong = append(wrong, fmt.Sprintf("spec.publicKeys: %s is the key of node %s, whose record had it first; put the node's own", n.PublicKey, first.name))
 		}
 		if len(wrong) > 0 {

@@ -11,10 +11,8 @@ import (
 // store keeps what counts of one kind of objects. A cache.Reflector fills it.
 type store[T any] struct {
 	// facts takes from an object its key and what counts of it; ok is false for one
-	// that does not count.
+	// that does not count, but has a key all the same.
 	facts func(object any) (key string, facts T, ok bool)
-	// key is that of an object that is gone.
-	key func(object any) string
 	// changed is called after each change.
 	changed func()
 	// order, if it is there, gives facts their place in time, by those of the object
@@ -61,7 +59,10 @@ func (s *store[T]) Update(object any) error {
 }
 
 // Delete implements cache.ReflectorStore.
-func (s *store[T]) Delete(object any) error { return s.remove(s.key(object)) }
+func (s *store[T]) Delete(object any) error {
+	key, _, _ := s.read(object)
+	return s.remove(key)
+}
 
 func (s *store[T]) remove(key string) error {
 	s.mu.Lock()
