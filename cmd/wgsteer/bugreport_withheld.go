@@ -29,12 +29,10 @@ type withheld struct {
 func newWithheld() *withheld { return &withheld{public: map[string]bool{}, hidden: map[string]bool{}} }
 
 // allow lets a public key through.
-func (w *withheld) allow(keys ...wgkey.PublicKey) {
+func (w *withheld) allow(key wgkey.PublicKey) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, k := range keys {
-		w.public[k.String()] = true
-	}
+	w.public[key.String()] = true
 }
 
 // shortestHidden is the shortest text that is taken out, in bytes: less is no secret,

@@ -46,10 +46,11 @@ func newCheckCommand(env *env) *cobra.Command {
 		Short: "Find what keeps wgsteer from working here, and how to mend it",
 		Long: `Look at all that wgsteer needs on this node: the configuration, the API server with
 source.kubernetes and this process's rights there, the kernel and what it is built
-with, this process's capabilities, the UDP port, the way to each known peer, and the firewall; and at what of the guard stands in the kernel,
-which policy is in force, and what is left over. Each line is ok, warn or fail,
-and says how to mend what is not ok. It changes nothing; to see whether the kernel
-can run the tunnel it makes a WireGuard link of another name and removes it.
+with, this process's capabilities, the UDP port, the way to each known peer, and the
+firewall; and at what of the guard stands in the kernel, which policy is in force,
+and what is left over. Each line is ok, warn or fail, and says how to mend what is
+not ok. It changes nothing; to see whether the kernel can run the tunnel it makes a
+WireGuard link of another name and removes it.
 
 A peer is known when the source has its record. Towards each, a handshake is
 made: by the running daemon, or, if there is none, from the tunnel's own port.

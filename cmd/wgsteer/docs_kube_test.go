@@ -8,28 +8,14 @@ import (
 	"testing"
 
 	"github.com/goccy/go-yaml"
+
+	"github.com/wgsteer/wgsteer/internal/labtest"
 )
 
-// shellBlocks are the blocks of a document that begin with ```sh NAME, by name, in
-// their order; those of one name belong together.
-func shellBlocks(t *testing.T, file string) map[string][]string {
-	t.Helper()
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	blocks := map[string][]string{}
-	for _, m := range regexp.MustCompile("(?ms)^ *```sh (\\w+)\n(.*?)^ *```$").FindAllStringSubmatch(string(text), -1) {
-		blocks[m[1]] = append(blocks[m[1]], m[2])
-	}
-	return blocks
-}
-
 // What docs/kubernetes.md has users type of wgsteer's own is there, with its flags, and
-// what it sets is a value of the chart. What
-// it does, package internal/kubee2e shows.
+// what it sets is a value of the chart. What it does, package internal/kubee2e shows.
 func TestKubernetesDocCommands(t *testing.T) {
-	blocks := shellBlocks(t, "../../docs/kubernetes.md")
+	blocks := labtest.ShellBlocks(t, "../../docs/kubernetes.md")
 	for _, want := range []string{"install", "permissive", "observe", "strict", "verify", "wire", "rotate", "remove"} {
 		if len(blocks[want]) == 0 {
 			t.Errorf("no block `sh %s`", want)

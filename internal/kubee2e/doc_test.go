@@ -4,10 +4,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"github.com/wgsteer/wgsteer/internal/kubetest"
+	"github.com/wgsteer/wgsteer/internal/labtest"
 )
 
 // document runs what docs/kubernetes.md has its readers type.
@@ -21,14 +21,7 @@ type document struct {
 // credentials, and for kubectl exec, which needs kubelets, the cluster's own.
 func (c *cluster) document() *document {
 	c.t.Helper()
-	text, err := os.ReadFile("../../docs/kubernetes.md")
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	d := &document{c: c, blocks: map[string][]string{}}
-	for _, m := range regexp.MustCompile("(?ms)^ *```sh (\\w+)\n(.*?)^ *```$").FindAllStringSubmatch(string(text), -1) {
-		d.blocks[m[1]] = append(d.blocks[m[1]], m[2])
-	}
+	d := &document{c: c, blocks: labtest.ShellBlocks(c.t, "../../docs/kubernetes.md")}
 	bin := c.t.TempDir()
 	for name, script := range map[string]string{
 		"helm": `exec go tool -modfile=tools/go.mod helm "$@"`,

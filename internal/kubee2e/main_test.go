@@ -12,9 +12,9 @@ import (
 
 const reap = "wgsteer-kubee2e-reap" // the first argument of the reaper process
 
-// builds is a directory for binaries, and built the wgsteer that is tested: static as
-// the image's, and with the race detector if the tests have it.
-var builds, built string
+// built is the wgsteer that is tested: static as the image's, and with the race detector
+// if the tests have it.
+var built string
 
 func TestMain(m *testing.M) {
 	if len(os.Args) >= 3 {
@@ -39,22 +39,22 @@ func buildAndRun(m *testing.M) int {
 	if built = os.Getenv("WGSTEER_BINARY"); built != "" { // static, built elsewhere
 		return m.Run()
 	}
-	var err error
-	if builds, err = os.MkdirTemp("", "wgsteer-kubee2e-"); err != nil {
+	dir, err := os.MkdirTemp("", "wgsteer-kubee2e-")
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	defer os.RemoveAll(builds)
-	built = filepath.Join(builds, "wgsteer")
-	if err := build("../..", built); err != nil {
+	defer os.RemoveAll(dir)
+	built = filepath.Join(dir, "wgsteer")
+	if err := build(built); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	return m.Run()
 }
 
-// build builds the wgsteer of a source tree.
-func build(tree, to string) error {
+// build builds wgsteer.
+func build(to string) error {
 	args := []string{"build", "-o", to}
 	cgo := "0"
 	if race { // which needs cgo
@@ -62,9 +62,9 @@ func build(tree, to string) error {
 		args = append(args, "-race", "-tags=netgo,osusergo", "-ldflags=-linkmode external -extldflags -static")
 	}
 	cmd := exec.Command("go", append(args, "./cmd/wgsteer")...)
-	cmd.Dir, cmd.Env = tree, append(os.Environ(), "CGO_ENABLED="+cgo)
+	cmd.Dir, cmd.Env = "../..", append(os.Environ(), "CGO_ENABLED="+cgo)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build the wgsteer of %s: %w\n%s", tree, err, out)
+		return fmt.Errorf("build wgsteer: %w\n%s", err, out)
 	}
 	return nil
 }

@@ -1,5 +1,5 @@
 // Package labtest is what tests of whole clusters share: they ask a daemon for its
-// status and watch the wire of a lab. It is for tests alone.
+// status, watch the wire of a lab and follow documents. It is for tests alone.
 package labtest
 
 import (
@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"net"
 	"net/http"
+	"os"
+	"regexp"
 	"testing"
 	"time"
 
@@ -59,4 +61,19 @@ func Within(t testing.TB, limit time.Duration, what string, condition func() boo
 			t.Fatalf("not within %v: %s", limit, what)
 		}
 	}
+}
+
+// ShellBlocks are the blocks of a document that begin with ```sh NAME, by name, in
+// their order; those of one name belong together.
+func ShellBlocks(t testing.TB, file string) map[string][]string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := map[string][]string{}
+	for _, m := range regexp.MustCompile("(?ms)^ *```sh (\\w+)\n(.*?)^ *```$").FindAllStringSubmatch(string(text), -1) {
+		blocks[m[1]] = append(blocks[m[1]], m[2])
+	}
+	return blocks
 }
