@@ -231,7 +231,7 @@ func machine(t *testing.T, built, kernel string) vmtest.Machine {
 	}
 	return vmtest.Machine{
 		Kernel: k, Guest: filepath.Join(built, "guest"), Files: map[string]string{},
-		Tools: []string{"sh", "ip", "wg", "nft", "unshare", "mount", "mkdir"}, Modules: slices.Concat(devices, further[kernel]), Load: []string{"tun"},
+		Tools: []string{"sh", "ip", "ss", "wg", "nft", "unshare", "nsenter", "mount", "mkdir", "rm", "sleep"}, Modules: slices.Concat(devices, further[kernel]), Load: []string{"tun"},
 	}
 }
 
