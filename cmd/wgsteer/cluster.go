@@ -79,6 +79,8 @@ func recall(ctx context.Context, log *slog.Logger, find finder, remembered keymg
 	}
 	found, err := ask(ctx, log, find)
 	switch {
+	case errors.Is(ctx.Err(), context.Canceled):
+		return foundCluster{}, ctx.Err() // asked to end: nobody needs them any more
 	case err == nil:
 		if len(remembered.CIDRs) > 0 && !slices.Equal(found.CIDRs, remembered.CIDRs) {
 			log.Warn("the cluster's prefixes have changed", "were", commas(remembered.CIDRs), "are", commas(found.CIDRs))
@@ -87,6 +89,7 @@ func recall(ctx context.Context, log *slog.Logger, find finder, remembered keymg
 	case len(remembered.CIDRs) == 0:
 		return foundCluster{}, fmt.Errorf("find the prefixes of the cluster's pods: %w", err)
 	}
+	log.Warn("the prefixes of the cluster's pods are those that an earlier start found", "error", err)
 	return foundCluster{Cluster: remembered, Unconfirmed: err.Error()}, nil
 }
 
@@ -109,14 +112,13 @@ func withFormer(found keymgr.Cluster, former []netip.Prefix) keymgr.Cluster {
 }
 
 // findOnce is for whoever has something to fall back to.
-func findOnce(ctx context.Context, log *slog.Logger, find finder) (keymgr.Cluster, error) {
+func findOnce(ctx context.Context, _ *slog.Logger, find finder) (keymgr.Cluster, error) {
 	ctx, cancel := context.WithTimeout(ctx, findAgainWithin)
 	defer cancel()
 	found, err := find(ctx)
 	if err == nil || errors.Is(err, errNotToBeFound) {
 		return found, err
 	}
-	log.Warn("the prefixes of the cluster's pods are those that an earlier start found: the API server did not tell", "error", err)
 	return found, fmt.Errorf("the API server did not tell: %w; mend that, or %w", err, errNotToBeFound)
 }
 

@@ -5,9 +5,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -56,7 +62,7 @@ func TestRecall(t *testing.T) {
 			CIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, From: "a test, and 10.0.0.0/8 by an earlier start (set clusterCIDRs when no pod is there any more)"}}},
 		"no API, a memory":    {find: never, remembered: prefix("10.9.0.0/16"), warned: 1, want: foundCluster{prefix("10.9.0.0/16"), "the API server did not tell: connection refused; mend that, or set clusterCIDRs to the prefixes that hold all pods of the cluster"}},
 		"one hangs, a memory": {find: hangs, remembered: prefix("10.9.0.0/16"), took: time.Second, warned: 1, want: foundCluster{prefix("10.9.0.0/16"), "the API server did not tell: context deadline exceeded; mend that, or set clusterCIDRs to the prefixes that hold all pods of the cluster"}},
-		"not told, a memory":  {find: silentCluster, remembered: prefix("10.9.0.0/16"), want: foundCluster{prefix("10.9.0.0/16"), "it does not tell: set clusterCIDRs to the prefixes that hold all pods of the cluster"}},
+		"not told, a memory":  {find: silentCluster, remembered: prefix("10.9.0.0/16"), warned: 1, want: foundCluster{prefix("10.9.0.0/16"), "it does not tell: set clusterCIDRs to the prefixes that hold all pods of the cluster"}},
 		"no API":              {find: never, took: 30 * time.Second, warned: 1, wantError: "find the prefixes of the cluster's pods: the API server did not tell within 30s: connection refused; mend that, or set clusterCIDRs"},
 		"an API that hangs":   {find: hangs, took: 30 * time.Second, wantError: "did not tell within 30s: context deadline exceeded"},
 		"not told":            {find: silentCluster, wantError: "find the prefixes of the cluster's pods: it does not tell: set clusterCIDRs"},
@@ -101,6 +107,71 @@ func TestFoundClusterIsValidated(t *testing.T) {
 		}
 		if want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%s: %v, want %q", prefix, err, want)
+		}
+	}
+}
+
+// A daemon that is asked to end while it looks for the cluster's prefixes ends as at any
+// other moment, and a SIGHUP does not kill it there.
+func TestEndOfTheSearch(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	api := write("kubeconfig", awayKubeconfig)
+	file := write("config.yaml", fmt.Sprintf("nodeIPs: [192.0.2.1]\nstateDir: %[1]s/state\nrunDir: %[1]s\nsource: {kubernetes: {kubeconfig: %[2]s}}\n", dir, api))
+	e, _, _ := testEnv()
+	var mu sync.Mutex
+	var logged bytes.Buffer
+	var heeded []os.Signal
+	stops, ended := make(chan os.Signal), make(chan int)
+	e.Stderr = io.MultiWriter(t.Output(), &locked{&mu, &logged})
+	e.Signals = func(sigs ...os.Signal) (<-chan os.Signal, func()) {
+		mu.Lock()
+		defer mu.Unlock()
+		heeded = append(heeded, sigs...)
+		return stops, func() {}
+	}
+	text := func() string {
+		mu.Lock()
+		defer mu.Unlock()
+		return logged.String()
+	}
+	go func() { ended <- run(t.Context(), []string{"run", "--config", file}, e) }()
+	await(t, "it searches", func() bool { return strings.Contains(text(), "waiting for the API server") })
+	mu.Lock()
+	if !slices.Contains(heeded, os.Signal(syscall.SIGHUP)) {
+		t.Error("SIGHUP kills it")
+	}
+	mu.Unlock()
+	stops <- syscall.SIGTERM
+	if code := <-ended; code != exitOK || strings.Contains(text(), "did not tell") {
+		t.Errorf("ended with %d:\n%s", code, text())
+	}
+}
+
+// awayKubeconfig names an API server that is not there.
+const awayKubeconfig = `
+apiVersion: v1
+kind: Config
+clusters: [{name: c, cluster: {server: "https://127.0.0.1:1"}}]
+contexts: [{name: c, context: {cluster: c, user: u}}]
+users: [{name: u, user: {}}]
+current-context: c
+`
+
+// Whoever is asked to end takes no memory for an answer: a reload does not go on.
+func TestRecallEnds(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	find := func(ctx context.Context) (keymgr.Cluster, error) { <-ctx.Done(); return keymgr.Cluster{}, ctx.Err() }
+	for _, cidrs := range [][]netip.Prefix{nil, {netip.MustParsePrefix("10.9.0.0/16")}} {
+		if _, err := recall(ctx, slog.New(slog.DiscardHandler), find, keymgr.Cluster{CIDRs: cidrs}); err != context.Canceled {
+			t.Errorf("with %v remembered: %v", cidrs, err)
 		}
 	}
 }
