@@ -62,16 +62,20 @@ func loadOrSetAside[T any](s *Store, name string, load func(stateDir) (T, error)
 
 // PeekClaims is LoadClaims for a look: a damaged file is an error, and left for
 // LoadClaims to set aside.
-func (s *Store) PeekClaims() (Claims, error) {
+func (s *Store) PeekClaims() (Claims, error) { return peek(s, stateDir.loadClaims) }
+
+// peek reads a file of the state directory, and changes nothing. Where there is no
+// directory the value is the zero one.
+func peek[T any](s *Store, load func(stateDir) (T, error)) (value T, err error) {
 	d, err := openStateDir(s.dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return Claims{}, nil
+		return value, nil
 	}
 	if err != nil {
-		return Claims{}, err
+		return value, err
 	}
 	defer d.close()
-	return d.loadClaims()
+	return load(d)
 }
 
 func (d stateDir) loadClaims() (Claims, error) {

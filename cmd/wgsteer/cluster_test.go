@@ -114,16 +114,7 @@ func TestFoundClusterIsValidated(t *testing.T) {
 // A daemon that is asked to end while it looks for the cluster's prefixes ends as at any
 // other moment, and a SIGHUP does not kill it there.
 func TestEndOfTheSearch(t *testing.T) {
-	dir := t.TempDir()
-	write := func(name, text string) string {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
-	api := write("kubeconfig", awayKubeconfig)
-	file := write("config.yaml", fmt.Sprintf("nodeIPs: [192.0.2.1]\nstateDir: %[1]s/state\nrunDir: %[1]s\nsource: {kubernetes: {kubeconfig: %[2]s}}\n", dir, api))
+	file := awayConfig(t, t.TempDir())
 	e, _, _ := testEnv()
 	var mu sync.Mutex
 	var logged bytes.Buffer
@@ -154,15 +145,22 @@ func TestEndOfTheSearch(t *testing.T) {
 	}
 }
 
-// awayKubeconfig names an API server that is not there.
-const awayKubeconfig = `
-apiVersion: v1
-kind: Config
-clusters: [{name: c, cluster: {server: "https://127.0.0.1:1"}}]
-contexts: [{name: c, context: {cluster: c, user: u}}]
-users: [{name: u, user: {}}]
-current-context: c
-`
+// awayConfig writes to dir the configuration of a node whose API server is not there.
+func awayConfig(t *testing.T, dir string) (file string) {
+	t.Helper()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	api := write("kubeconfig", `{apiVersion: v1, kind: Config, current-context: c,
+clusters: [{name: c, cluster: {server: "https://127.0.0.1:1"}}], users: [{name: u, user: {}}],
+contexts: [{name: c, context: {cluster: c, user: u}}]}
+`)
+	return write("config.yaml", fmt.Sprintf("node: node-a\nnodeIPs: [192.0.2.1]\nstateDir: %[1]s/state\nrunDir: %[1]s\nsource: {kubernetes: {kubeconfig: %[2]s}}\n", dir, api))
+}
 
 // Whoever is asked to end takes no memory for an answer: a reload does not go on.
 func TestRecallEnds(t *testing.T) {
@@ -173,5 +171,47 @@ func TestRecallEnds(t *testing.T) {
 		if _, err := recall(ctx, slog.New(slog.DiscardHandler), find, keymgr.Cluster{CIDRs: cidrs}); err != context.Canceled {
 			t.Errorf("with %v remembered: %v", cidrs, err)
 		}
+	}
+}
+
+// What check and bugreport read of the cluster changes nothing of what is remembered.
+func TestALookChangesNothing(t *testing.T) {
+	dir := t.TempDir()
+	e, _, _ := testEnv()
+	c, err := loadConfig(e, awayConfig(t, dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	look := func() (keymgr.Snapshot, int) {
+		t.Helper()
+		source, err := c.sourceToLookAt()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := firstSnapshot(t.Context(), source)
+		if err != nil || !s.Partial {
+			t.Errorf("a look without the API server: %+v, %v", s, err)
+		}
+		entries, err := os.ReadDir(c.Plane.StateDir)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			t.Fatal(err)
+		}
+		return s, len(entries)
+	}
+	if _, files := look(); files != 0 {
+		t.Errorf("a look made %d files", files)
+	}
+	if _, err := os.Stat(c.Plane.StateDir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a look made the state directory: %v", err)
+	}
+	if err := os.Mkdir(c.Plane.StateDir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(c.Plane.StateDir, "kubernetes.json"), []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, files := look()
+	if files != 1 || !slices.ContainsFunc(s.Problems, func(p keymgr.Problem) bool { return strings.Contains(p.Message, "kubernetes.json is corrupt") }) {
+		t.Errorf("%d files after a look at a damaged one, problems %+v", files, s.Problems)
 	}
 }
