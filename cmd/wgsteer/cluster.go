@@ -30,6 +30,8 @@ type foundCluster struct {
 	// Unconfirmed says why it is what an earlier start had found; "" where it was
 	// found now.
 	Unconfirmed string `json:"unconfirmed,omitempty"`
+	// Unsaved says why a start without API server will not have it; "" where it will.
+	Unsaved string `json:"unsaved,omitempty"`
 }
 
 // finder asks the cluster for its prefixes, once. Where it answered, and does not
@@ -50,7 +52,17 @@ func (c configuration) withCluster(ctx context.Context, log *slog.Logger) (confi
 		return c, err
 	}
 	log.Info("pods of the cluster", "clusterCIDRs", commas(c.Cluster.CIDRs), "from", c.Cluster.From, "unconfirmed", c.Cluster.Unconfirmed)
-	return c, keymgr.NewStore(c.Plane.StateDir).SaveCluster(c.Cluster.Cluster)
+	c.rememberCluster(log)
+	return c, nil
+}
+
+// rememberCluster tells where that fails, such as on a full disk: no reason to leave
+// the node without a guard.
+func (c configuration) rememberCluster(log *slog.Logger) {
+	if err := keymgr.NewStore(c.Plane.StateDir).SaveCluster(c.Cluster.Cluster); err != nil {
+		c.Cluster.Unsaved = err.Error()
+		log.Error("remember the prefixes of the cluster's pods for a start without API server", "error", err)
+	}
 }
 
 // lookUpCluster finds them, and remembers nothing. Where nothing is known at all that

@@ -60,9 +60,9 @@ func TestRecall(t *testing.T) {
 			CIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/16"), netip.MustParsePrefix("10.9.0.0/16")}, From: "a test, and 10.9.0.0/16 by an earlier start (set clusterCIDRs when no pod is there any more)"}}},
 		"narrower": {find: after(0, prefix("10.9.0.0/16")), remembered: prefix("10.0.0.0/8"), log: "were=10.0.0.0/8 are=10.9.0.0/16", warned: 1, want: foundCluster{Cluster: keymgr.Cluster{
 			CIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, From: "a test, and 10.0.0.0/8 by an earlier start (set clusterCIDRs when no pod is there any more)"}}},
-		"no API, a memory":    {find: never, remembered: prefix("10.9.0.0/16"), warned: 1, want: foundCluster{prefix("10.9.0.0/16"), "the API server did not tell: connection refused; mend that, or set clusterCIDRs to the prefixes that hold all pods of the cluster"}},
-		"one hangs, a memory": {find: hangs, remembered: prefix("10.9.0.0/16"), took: time.Second, warned: 1, want: foundCluster{prefix("10.9.0.0/16"), "the API server did not tell: context deadline exceeded; mend that, or set clusterCIDRs to the prefixes that hold all pods of the cluster"}},
-		"not told, a memory":  {find: silentCluster, remembered: prefix("10.9.0.0/16"), warned: 1, want: foundCluster{prefix("10.9.0.0/16"), "it does not tell: set clusterCIDRs to the prefixes that hold all pods of the cluster"}},
+		"no API, a memory":    {find: never, remembered: prefix("10.9.0.0/16"), warned: 1, want: foundCluster{Cluster: prefix("10.9.0.0/16"), Unconfirmed: "the API server did not tell: connection refused; mend that, or set clusterCIDRs to the prefixes that hold all pods of the cluster"}},
+		"one hangs, a memory": {find: hangs, remembered: prefix("10.9.0.0/16"), took: time.Second, warned: 1, want: foundCluster{Cluster: prefix("10.9.0.0/16"), Unconfirmed: "the API server did not tell: context deadline exceeded; mend that, or set clusterCIDRs to the prefixes that hold all pods of the cluster"}},
+		"not told, a memory":  {find: silentCluster, remembered: prefix("10.9.0.0/16"), warned: 1, want: foundCluster{Cluster: prefix("10.9.0.0/16"), Unconfirmed: "it does not tell: set clusterCIDRs to the prefixes that hold all pods of the cluster"}},
 		"no API":              {find: never, took: 30 * time.Second, warned: 1, wantError: "find the prefixes of the cluster's pods: the API server did not tell within 30s: connection refused; mend that, or set clusterCIDRs"},
 		"an API that hangs":   {find: hangs, took: 30 * time.Second, wantError: "did not tell within 30s: context deadline exceeded"},
 		"not told":            {find: silentCluster, wantError: "find the prefixes of the cluster's pods: it does not tell: set clusterCIDRs"},
@@ -213,5 +213,28 @@ func TestALookChangesNothing(t *testing.T) {
 	s, files := look()
 	if files != 1 || !slices.ContainsFunc(s.Problems, func(p keymgr.Problem) bool { return strings.Contains(p.Message, "kubernetes.json is corrupt") }) {
 		t.Errorf("%d files after a look at a damaged one, problems %+v", files, s.Problems)
+	}
+}
+
+// A disk that is full keeps no node from being guarded; that a restart may lack the
+// prefixes is told, until a reload has written them.
+func TestClusterThatCannotBeRemembered(t *testing.T) {
+	d := stopped(t)
+	d.config.Cluster = &foundCluster{Cluster: keymgr.Cluster{CIDRs: []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16")}, From: "a test"}}
+	d.config.Plane.StateDir = filepath.Join(t.TempDir(), "state")
+	if err := os.WriteFile(d.config.Plane.StateDir, nil, 0o600); err != nil { // a file in its place
+		t.Fatal(err)
+	}
+	d.config.rememberCluster(d.log)
+	if p := d.status().Problems; len(p) != 1 || p[0].Warning || !strings.Contains(p[0].Message, "a start without API server will not have") {
+		t.Errorf("problems %+v", p)
+	}
+	if err := os.Remove(d.config.Plane.StateDir); err != nil {
+		t.Fatal(err)
+	}
+	d.config.Cluster = &foundCluster{Cluster: d.config.Cluster.Cluster} // as a reload finds it
+	d.config.rememberCluster(d.log)
+	if p := d.status().Problems; len(p) != 0 {
+		t.Errorf("problems %+v", p)
 	}
 }

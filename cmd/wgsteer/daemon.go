@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/wgsteer/wgsteer/dataplane"
+	"github.com/wgsteer/wgsteer/keymgr"
 	"github.com/wgsteer/wgsteer/keymgr/kube"
 )
 
@@ -144,6 +145,18 @@ func (d *daemon) status() statusReply {
 		PID:           os.Getpid(),
 		Configuration: d.configuration(),
 		Source:        d.sourceStatus(),
-		Status:        d.plane.Status(),
+		Status:        d.planeStatus(),
 	}
+}
+
+// planeStatus is how the data plane is, with what is wrong around it.
+func (d *daemon) planeStatus() dataplane.Status {
+	s := d.plane.Status()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if c := d.config.Cluster; c != nil && c.Unsaved != "" {
+		s.Problems = append([]keymgr.Problem{{Node: s.Node, Record: "clusterCIDRs", Message: fmt.Sprintf(
+			"a start without API server will not have what was found of the cluster: %s; mend that, then reload", c.Unsaved)}}, s.Problems...)
+	}
+	return s
 }
