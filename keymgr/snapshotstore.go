@@ -23,6 +23,12 @@ func (s *Store) LoadSnapshot(name string) (snapshot Snapshot, setAside string, e
 	return loadOrSetAside(s, file, func(d stateDir) (Snapshot, error) { return d.loadSnapshot(file) })
 }
 
+// PeekSnapshot is LoadSnapshot for a look: a damaged file is an error, and left for
+// LoadSnapshot to set aside.
+func (s *Store) PeekSnapshot(name string) (Snapshot, error) {
+	return peek(s, func(d stateDir) (Snapshot, error) { return d.loadSnapshot(name + ".json") })
+}
+
 func (d stateDir) loadSnapshot(file string) (Snapshot, error) {
 	r, err := readSealed[remembered](d, file, snapshotKind)
 	return Snapshot{Nodes: r.Nodes, Unusable: r.Unusable, Local: r.Local}, err

@@ -1,6 +1,7 @@
 package keymgr_test
 
 import (
+	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -31,6 +32,9 @@ func TestSnapshotIsRemembered(t *testing.T) {
 		t.Fatal(err)
 	}
 	expect(s, "")
+	if got, err := store.PeekSnapshot("cluster-x"); err != nil || !got.Equal(s) {
+		t.Errorf("a look: %+v, %v", got, err)
+	}
 	path := filepath.Join(dir, "cluster-x.json")
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -39,6 +43,10 @@ func TestSnapshotIsRemembered(t *testing.T) {
 	text[len(text)/2] ^= 1
 	if err := os.WriteFile(path, text, 0o600); err != nil {
 		t.Fatal(err)
+	}
+	var corrupt *keymgr.CorruptError
+	if got, err := store.PeekSnapshot("cluster-x"); !errors.As(err, &corrupt) || !got.Equal(keymgr.Snapshot{}) {
+		t.Errorf("a look at the damaged file: %+v, %v", got, err)
 	}
 	expect(keymgr.Snapshot{}, path+".corrupt-1")
 	expect(keymgr.Snapshot{}, "")

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"strings"
 	"time"
@@ -119,7 +118,7 @@ type seenRecords struct {
 }
 
 func (r *bugreport) records(ctx context.Context) (any, error) {
-	source, err := r.config.source(slog.New(slog.DiscardHandler))
+	source, err := r.config.sourceToLookAt()
 	if err != nil {
 		return nil, err
 	}

@@ -164,7 +164,7 @@ func TestLogRing(t *testing.T) {
 	if err := os.WriteFile(d.config.File, append(text, "apiToken: a-token-that-nobody-knows\nmtu: big\n"...), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	reloaded := d.reload()
+	reloaded := d.reload(t.Context())
 	if reloaded == nil || !strings.Contains(reloaded.Error(), "nobody-knows") {
 		t.Fatalf("reload: %v", reloaded) // the case is still the case
 	}

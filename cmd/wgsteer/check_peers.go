@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/netip"
 	"strings"
 	"time"
@@ -26,7 +25,7 @@ func probePeers(ctx context.Context, config configuration, wait time.Duration) [
 		return []finding{{"key", levelFail, err.Error(), nil}}
 	}
 	findings := []finding{{"key", levelOK, "public key " + key.Public().String(), nil}}
-	source, err := config.source(slog.New(slog.DiscardHandler))
+	source, err := config.sourceToLookAt()
 	if err != nil {
 		return append(findings, finding{"records", levelFail, err.Error(), nil})
 	}

@@ -13,11 +13,12 @@ import (
 	"github.com/wgsteer/wgsteer/keymgr"
 )
 
-// How long the prefixes of the cluster's pods are asked for, where they are
-// remembered and where they are not: a machine that has just booted may have no
+// How long the prefixes of the cluster's pods are asked for. Where they are remembered
+// that is once, so that a restart has its tunnel as quickly without an API server;
+// where they are not, again and again: a machine that has just booted may have no
 // network for a while.
 const (
-	findAgainWithin = 5 * time.Second
+	findAgainWithin = time.Second
 	findWithin      = 30 * time.Second
 	findPause       = time.Second // between two tries
 )
@@ -29,6 +30,8 @@ type foundCluster struct {
 	// Unconfirmed says why it is what an earlier start had found; "" where it was
 	// found now.
 	Unconfirmed string `json:"unconfirmed,omitempty"`
+	// Unsaved says why a start without API server will not have it; "" where it will.
+	Unsaved string `json:"unsaved,omitempty"`
 }
 
 // finder asks the cluster for its prefixes, once. Where it answered, and does not
@@ -49,7 +52,17 @@ func (c configuration) withCluster(ctx context.Context, log *slog.Logger) (confi
 		return c, err
 	}
 	log.Info("pods of the cluster", "clusterCIDRs", commas(c.Cluster.CIDRs), "from", c.Cluster.From, "unconfirmed", c.Cluster.Unconfirmed)
-	return c, keymgr.NewStore(c.Plane.StateDir).SaveCluster(c.Cluster.Cluster)
+	c.rememberCluster(log)
+	return c, nil
+}
+
+// rememberCluster tells where that fails, such as on a full disk: no reason to leave
+// the node without a guard.
+func (c configuration) rememberCluster(log *slog.Logger) {
+	if err := keymgr.NewStore(c.Plane.StateDir).SaveCluster(c.Cluster.Cluster); err != nil {
+		c.Cluster.Unsaved = err.Error()
+		log.Error("remember the prefixes of the cluster's pods for a start without API server", "error", err)
+	}
 }
 
 // lookUpCluster finds them, and remembers nothing. Where nothing is known at all that
@@ -72,12 +85,14 @@ func (c configuration) lookUpCluster(ctx context.Context, log *slog.Logger) (con
 
 // recall finds the cluster's prefixes, or takes those that are remembered.
 func recall(ctx context.Context, log *slog.Logger, find finder, remembered keymgr.Cluster) (foundCluster, error) {
-	within := findWithin
+	ask := findRepeatedly
 	if len(remembered.CIDRs) > 0 {
-		within = findAgainWithin
+		ask = findOnce
 	}
-	found, err := findRepeatedly(ctx, log, find, within)
+	found, err := ask(ctx, log, find)
 	switch {
+	case errors.Is(ctx.Err(), context.Canceled):
+		return foundCluster{}, ctx.Err() // asked to end: nobody needs them any more
 	case err == nil:
 		if len(remembered.CIDRs) > 0 && !slices.Equal(found.CIDRs, remembered.CIDRs) {
 			log.Warn("the cluster's prefixes have changed", "were", commas(remembered.CIDRs), "are", commas(found.CIDRs))
@@ -86,6 +101,7 @@ func recall(ctx context.Context, log *slog.Logger, find finder, remembered keymg
 	case len(remembered.CIDRs) == 0:
 		return foundCluster{}, fmt.Errorf("find the prefixes of the cluster's pods: %w", err)
 	}
+	log.Warn("the prefixes of the cluster's pods are those that an earlier start found", "error", err)
 	return foundCluster{Cluster: remembered, Unconfirmed: err.Error()}, nil
 }
 
@@ -107,9 +123,20 @@ func withFormer(found keymgr.Cluster, former []netip.Prefix) keymgr.Cluster {
 	}
 }
 
+// findOnce is for whoever has something to fall back to.
+func findOnce(ctx context.Context, _ *slog.Logger, find finder) (keymgr.Cluster, error) {
+	ctx, cancel := context.WithTimeout(ctx, findAgainWithin)
+	defer cancel()
+	found, err := find(ctx)
+	if err == nil || errors.Is(err, errNotToBeFound) {
+		return found, err
+	}
+	return found, fmt.Errorf("the API server did not tell: %w; mend that, or %w", err, errNotToBeFound)
+}
+
 // findRepeatedly tries until it is answered, or the time is over.
-func findRepeatedly(ctx context.Context, log *slog.Logger, find finder, within time.Duration) (keymgr.Cluster, error) {
-	ctx, cancel := context.WithTimeout(ctx, within)
+func findRepeatedly(ctx context.Context, log *slog.Logger, find finder) (keymgr.Cluster, error) {
+	ctx, cancel := context.WithTimeout(ctx, findWithin)
 	defer cancel()
 	last := error(context.DeadlineExceeded) // of a try that the end did not interrupt
 	for {
@@ -119,11 +146,11 @@ func findRepeatedly(ctx context.Context, log *slog.Logger, find finder, within t
 		}
 		if ctx.Err() == nil && err.Error() != last.Error() {
 			last = err
-			log.Warn("waiting for the API server, to find the prefixes of the cluster's pods", "longest", within, "error", err)
+			log.Warn("waiting for the API server, to find the prefixes of the cluster's pods", "longest", findWithin, "error", err)
 		}
 		select {
 		case <-ctx.Done():
-			return keymgr.Cluster{}, fmt.Errorf("the API server did not tell within %s: %w; mend that, or %w", within, last, errNotToBeFound)
+			return keymgr.Cluster{}, fmt.Errorf("the API server did not tell within %s: %w; mend that, or %w", findWithin, last, errNotToBeFound)
 		case <-time.After(findPause):
 		}
 	}

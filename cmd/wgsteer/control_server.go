@@ -40,8 +40,9 @@ func listenControl(ctx context.Context, c configuration) (net.Listener, error) {
 	return l, nil
 }
 
-// controlHandler answers on the control socket; metered is metricsHandler's.
-func controlHandler(d *daemon, metered http.Handler) http.Handler {
+// controlHandler answers on the control socket; metered is metricsHandler's. A reload
+// ends with ctx, the daemon's, and not because the client went away.
+func controlHandler(ctx context.Context, d *daemon, metered http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET "+pathMetrics, http.StripPrefix("/v1", metered))
 	mux.HandleFunc("GET "+pathLog, func(w http.ResponseWriter, _ *http.Request) {
@@ -78,7 +79,7 @@ func controlHandler(d *daemon, metered http.Handler) http.Handler {
 		d.reply(w, http.StatusOK, reply)
 	}))
 	mux.HandleFunc("POST "+pathReload, func(w http.ResponseWriter, _ *http.Request) {
-		if err := d.reload(); err != nil {
+		if err := d.reload(ctx); err != nil {
 			d.fail(w, err)
 			return
 		}

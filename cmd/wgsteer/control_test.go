@@ -50,7 +50,7 @@ func serveControl(t *testing.T, d *daemon) *controlClient {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
-	go func() { ended <- d.serve(ctx, l, controlHandler(d, metered)) }()
+	go func() { ended <- d.serve(ctx, l, controlHandler(ctx, d, metered)) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {

@@ -13,9 +13,9 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
 
 	"github.com/wgsteer/wgsteer/dataplane"
+	"github.com/wgsteer/wgsteer/keymgr"
 	"github.com/wgsteer/wgsteer/keymgr/kube"
 )
 
@@ -54,11 +54,9 @@ func newDaemon(env *env, config configuration, j journal) (*daemon, error) {
 	return d, nil
 }
 
-// run serves until ctx ends or the data plane does. It holds the interface's
-// lock meanwhile.
-func (d *daemon) run(ctx context.Context) (err error) {
-	hangups, stop := d.env.Signals(unix.SIGHUP) // first of all: unheeded, one kills
-	defer stop()
+// run serves until ctx ends or the data plane does, and reloads at each of hangups. It
+// holds the interface's lock meanwhile.
+func (d *daemon) run(ctx context.Context, hangups <-chan os.Signal) (err error) {
 	lock, err := takeLock(d.config)
 	if err != nil {
 		return err
@@ -88,7 +86,7 @@ func (d *daemon) run(ctx context.Context) (err error) {
 		}
 		return errEnded // so that the others end too
 	})
-	g.Go(func() error { return d.serve(ctx, control, controlHandler(d, metered)) })
+	g.Go(func() error { return d.serve(ctx, control, controlHandler(ctx, d, metered)) })
 	if scrapes != nil {
 		g.Go(func() error { return d.serve(ctx, scrapes, metered) })
 	}
@@ -147,6 +145,18 @@ func (d *daemon) status() statusReply {
 		PID:           os.Getpid(),
 		Configuration: d.configuration(),
 		Source:        d.sourceStatus(),
-		Status:        d.plane.Status(),
+		Status:        d.planeStatus(),
 	}
+}
+
+// planeStatus is how the data plane is, with what is wrong around it.
+func (d *daemon) planeStatus() dataplane.Status {
+	s := d.plane.Status()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if c := d.config.Cluster; c != nil && c.Unsaved != "" {
+		s.Problems = append([]keymgr.Problem{{Node: s.Node, Record: "clusterCIDRs", Message: fmt.Sprintf(
+			"a start without API server will not have what was found of the cluster: %s; mend that, then reload", c.Unsaved)}}, s.Problems...)
+	}
+	return s
 }

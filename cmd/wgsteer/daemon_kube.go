@@ -26,7 +26,7 @@ func (d *daemon) tellCluster(ctx context.Context, taint string) error {
 	var told v1alpha1.WireGuardNodeStatus
 	failing, start := "", time.Now()
 	for {
-		status, now := d.plane.Status(), time.Now()
+		status, now := d.planeStatus(), time.Now()
 		next := recordStatus(status, d.version.Version, seen.look(status.Peers, now), told, now)
 		worth := status.Ready || now.Sub(start) >= tellAnyway || len(told.Conditions) > 0
 		if worth && !reflect.DeepEqual(next, told) {

@@ -28,7 +28,7 @@ func (d *daemon) listenMetrics(ctx context.Context) (net.Listener, error) {
 }
 
 func (d *daemon) metricsHandler() (http.Handler, error) {
-	return metrics.Handler(d.plane.Status, metrics.Build{
+	return metrics.Handler(d.planeStatus, metrics.Build{
 		Version: d.version.Version, Revision: d.version.Revision, GoVersion: d.version.Go,
 	}, d.log)
 }

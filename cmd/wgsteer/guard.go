@@ -41,8 +41,8 @@ func newGuardCommand(env *env) *cobra.Command {
 entering this node in plaintext, without a tunnel, and end. It is for the time
 between boot and the daemon: deploy/systemd/wgsteer-guard.service runs it before
 kubelet and the container runtime. It needs no network, no key and no records. With
-source.kubernetes and without clusterCIDRs it asks the API server for these, at most
-30 s, or takes what was found before.
+source.kubernetes and without clusterCIDRs it asks the API server for these, once
+where they were found before, and takes those when it is away; else at most 30 s.
 
 The daemon takes it over when it starts. Where one runs already, that one keeps
 the guard, and nothing is done. 'wgsteer teardown' removes it.`,

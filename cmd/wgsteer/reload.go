@@ -20,11 +20,12 @@ func (d *daemon) configuration() configurationStatus {
 }
 
 // reload reads the configuration file again and makes it so. On error nothing
-// has changed but the status, which tells it.
-func (d *daemon) reload() error {
+// has changed but the status, which tells it. The API server is waited for until ctx
+// ends.
+func (d *daemon) reload(ctx context.Context) error {
 	d.reloading.Lock()
 	defer d.reloading.Unlock()
-	next, err := d.apply()
+	next, err := d.apply(ctx)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.reloadError = err; err != nil {
@@ -36,7 +37,7 @@ func (d *daemon) reload() error {
 }
 
 // apply makes the data plane what the file says.
-func (d *daemon) apply() (configuration, error) {
+func (d *daemon) apply(ctx context.Context) (configuration, error) {
 	d.mu.Lock()
 	old := d.config
 	d.mu.Unlock()
@@ -45,7 +46,7 @@ func (d *daemon) apply() (configuration, error) {
 		err = unchangeable(old, next)
 	}
 	if err == nil {
-		next, err = next.withCluster(context.Background(), d.log)
+		next, err = next.withCluster(ctx, d.log)
 	}
 	if err == nil {
 		err = d.plane.Reload(next.plane(d.log, unread{})) // the source stays
@@ -90,7 +91,7 @@ func (d *daemon) followHangups(ctx context.Context, hangups <-chan os.Signal) er
 		if ready {
 			d.tell(reloadingAt(monotonicNow()))
 		}
-		if err := d.reload(); err != nil {
+		if err := d.reload(ctx); err != nil && ctx.Err() == nil {
 			d.log.Error("reload", "error", err) // success the data plane logs
 		}
 		if ready {

@@ -39,8 +39,14 @@ teardown' removes both.`,
 			}
 			log := env.journal(config.Log)
 			oneMoreProcessor(env)
+			// Unheeded, one kills; what comes early is done once the daemon runs.
+			hangups, stop := env.Signals(unix.SIGHUP)
+			defer stop()
 			return untilSignalled(cmd.Context(), env, log.Logger, func(ctx context.Context) error {
 				config, err := config.withCluster(ctx, log.Logger)
+				if errors.Is(err, context.Canceled) {
+					return nil // the end that was asked for
+				}
 				if err != nil {
 					return err
 				}
@@ -48,7 +54,7 @@ teardown' removes both.`,
 				if err != nil {
 					return err
 				}
-				return d.run(ctx)
+				return d.run(ctx, hangups)
 			})
 		},
 	}

@@ -11,7 +11,14 @@ import (
 )
 
 // source is where the node records come from. Making it starts nothing.
-func (c configuration) source(log *slog.Logger) (keymgr.Source, error) {
+func (c configuration) source(log *slog.Logger) (keymgr.Source, error) { return c.open(log, false) }
+
+// sourceToLookAt changes nothing in stateDir when it runs.
+func (c configuration) sourceToLookAt() (keymgr.Source, error) {
+	return c.open(slog.New(slog.DiscardHandler), true)
+}
+
+func (c configuration) open(log *slog.Logger, look bool) (keymgr.Source, error) {
 	if c.Kubernetes == nil {
 		return file.New(file.Options{Dir: c.Directory, Self: c.Plane.Node, Logger: log}), nil
 	}
@@ -21,7 +28,7 @@ func (c configuration) source(log *slog.Logger) (keymgr.Source, error) {
 	}
 	return kube.New(kube.Options{
 		Client: client, Self: c.Plane.Node, PodAddresses: kube.PodAddresses(c.Kubernetes.PodAddresses),
-		CacheDir: c.Plane.StateDir, Logger: log,
+		CacheDir: c.Plane.StateDir, ReadOnly: look, Logger: log,
 	})
 }
 

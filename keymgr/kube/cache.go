@@ -21,7 +21,7 @@ func (r *reader) recall() {
 	if r.source.cache == nil {
 		return
 	}
-	past, setAside, err := r.source.cache.LoadSnapshot(cacheName)
+	past, setAside, err := r.source.load()
 	switch {
 	case err != nil:
 		r.tell("what was known of the cluster before cannot be read: %v", err)
@@ -33,6 +33,14 @@ func (r *reader) recall() {
 		r.memory.local = past.Local
 	}
 	r.memory.had = holders(past, r.source.self)
+}
+
+func (s *Source) load() (past keymgr.Snapshot, setAside string, err error) {
+	if s.look {
+		past, err = s.cache.PeekSnapshot(cacheName)
+		return past, "", err
+	}
+	return s.cache.LoadSnapshot(cacheName)
 }
 
 // holders says whose pods the single addresses in a snapshot were.
@@ -62,7 +70,7 @@ func (r *reader) tell(format string, args ...any) {
 
 // remember hands a snapshot that is whole to the keeper.
 func (r *reader) remember(s keymgr.Snapshot) {
-	if r.source.cache == nil || s.Partial {
+	if r.source.cache == nil || r.source.look || s.Partial {
 		return
 	}
 	s = s.Clone()

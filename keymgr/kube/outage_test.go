@@ -30,6 +30,13 @@ func testOutage(t *testing.T, b *bench) {
 	if info, err := os.Stat(file); err != nil || info.Mode() != 0o600 {
 		t.Errorf("mode %v, %v", info.Mode(), err)
 	}
+	nowhere := filepath.Join(t.TempDir(), "state")
+	look := run(t, b.Admin(), kube.Options{Self: "node-a", CacheDir: nowhere, ReadOnly: true})
+	look.await(t, "a look at it", func(s keymgr.Snapshot) bool { return !s.Partial && names(s) == "node-b" })
+	look.stop() // a source that keeps something has written it then
+	if _, err := os.Stat(nowhere); !os.IsNotExist(err) {
+		t.Errorf("a look made %s: %v", nowhere, err)
+	}
 
 	b.Kill()
 	server := b.Client("").Host
@@ -61,6 +68,14 @@ func testOutage(t *testing.T, b *bench) {
 	}
 	if err := os.WriteFile(filepath.Join(broken, "kubernetes.json"), text[:len(text)/2], 0o600); err != nil {
 		t.Fatal(err)
+	}
+	look = run(t, b.Admin(), kube.Options{Self: "node-a", CacheDir: broken, ReadOnly: true})
+	look.await(t, "a look at the damaged file", func(s keymgr.Snapshot) bool {
+		return s.Partial && len(s.Nodes) == 0 && told(s, "node-a", "kubernetes.json is corrupt")
+	})
+	look.stop()
+	if entries, err := os.ReadDir(broken); err != nil || len(entries) != 1 {
+		t.Errorf("after a look there are %v, %v", entries, err)
 	}
 	run(t, b.Admin(), kube.Options{Self: "node-a", CacheDir: broken}).await(t, "the damaged file", func(s keymgr.Snapshot) bool {
 		return s.Partial && len(s.Nodes) == 0 && told(s, "node-a", "kubernetes.json.corrupt-1")

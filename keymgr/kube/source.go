@@ -34,6 +34,8 @@ type Options struct {
 	// CacheDir is the state directory, which keeps the last whole snapshot as
 	// kubernetes.json, mode 0600; empty: nothing is kept.
 	CacheDir string
+	// ReadOnly is for a look: CacheDir is read, and nothing in it changes.
+	ReadOnly bool
 	// Logger; default: slog.Default. Problems are not logged: they are in the
 	// snapshots. What client-go logs goes here, at level debug.
 	Logger *slog.Logger
@@ -53,6 +55,7 @@ type Source struct {
 	self   string
 	from   PodAddresses
 	cache  *keymgr.Store // nil: none
+	look   bool          // the cache is not written
 	log    *slog.Logger
 
 	wake  chan struct{} // holds one element when Run should look
@@ -71,7 +74,7 @@ var _ keymgr.Source = (*Source)(nil)
 // New returns a source that has not asked for anything yet.
 func New(o Options) (*Source, error) {
 	s := &Source{
-		client: o.Client, self: o.Self, from: o.PodAddresses, log: o.Logger,
+		client: o.Client, self: o.Self, from: o.PodAddresses, log: o.Logger, look: o.ReadOnly,
 		wake: make(chan struct{}, 1), write: make(chan struct{}, 1),
 		failing: make(map[string]failure),
 	}
