@@ -2,10 +2,13 @@ package dataplane_test
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/wgsteer/wgsteer/dataplane"
 	"github.com/wgsteer/wgsteer/keymgr"
@@ -127,6 +130,44 @@ func TestOwnPodsFromTheSource(t *testing.T) {
 	})
 	if claims, err := keymgr.NewStore(c.StateDir).PeekClaims(); err != nil || len(claims.Nodes) != 1 || claims.Nodes[0].Name != "node-b" {
 		t.Errorf("still remembered: %+v, %v", claims, err)
+	}
+}
+
+// TestClaimsAreWrittenWhenDue: without anything else that happens, before a rotated key
+// is told, and at the end.
+func TestClaimsAreWrittenWhenDue(t *testing.T) {
+	c := config(t)
+	var ahead atomic.Int64
+	c.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	source := newTelling()
+	c.Source = source
+	b := keymgr.Node{Name: "node-b", PublicKey: publicKey(t, "b"), NodeIPs: addrs("192.0.2.102"), Endpoint: netip.MustParseAddrPort("127.0.0.1:9")}
+	written := func(pods []netip.Prefix) bool {
+		claims, err := keymgr.NewStore(c.StateDir).PeekClaims()
+		return err == nil && len(claims.Nodes) == 1 && slices.Equal(claims.Nodes[0].PodCIDRs, pods)
+	}
+	pod := func(n int) []netip.Prefix { return prefixes(fmt.Sprintf("10.244.2.%d/32", n)) }
+	t.Run("running", func(t *testing.T) {
+		d := run(t, c)
+		tell := func(n int) {
+			source.tell(nil, pod(n), b)
+			wait(t, d, "the pod", func(s dataplane.Status) bool { return len(s.Peers) == 1 && slices.Equal(s.Peers[0].PodCIDRs, pod(n)) })
+		}
+		tell(1)
+		wait(t, d, "the first in the file", func(dataplane.Status) bool { return written(pod(1)) })
+		ahead.Add(int64(9900 * time.Millisecond))
+		tell(2)
+		wait(t, d, "the second in the file", func(dataplane.Status) bool { return written(pod(2)) })
+		tell(3)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if _, err := d.RotateKey(ctx); err != nil || !written(pod(3)) {
+			t.Errorf("the third after a rotation: %v, %v", written(pod(3)), err)
+		}
+		tell(4)
+	})
+	if !written(pod(4)) {
+		t.Error("the fourth is not in the file after the end")
 	}
 }
 

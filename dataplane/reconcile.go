@@ -29,7 +29,8 @@ type reconciler struct {
 	config Config
 	log    *slog.Logger
 	store  *keymgr.Store
-	known  keymgr.Claims // the peers programmed last, as remembered on disk
+	known  keymgr.Claims // the peers programmed last
+	ledger ledger        // what of that is on disk
 	notes  []keymgr.Problem
 	key    wgkey.PrivateKey
 

@@ -21,8 +21,20 @@ func (r *reconciler) remember(accepted, kept []keymgr.Node) error {
 		holders[n.Name] = true
 	}
 	r.known = keymgr.ClaimsOf(filter(accepted, func(n keymgr.Node) bool { return holders[n.Name] }))
-	claims := keymgr.ClaimsOf(append(ownClaim(r.config, r.facts.local), r.known.Nodes...))
-	if err := r.part("claims", r.store.SaveClaims(claims)); err != nil {
+	if !r.ledger.enter(keymgr.ClaimsOf(append(ownClaim(r.config, r.facts.local), r.known.Nodes...)), r.config.Now()) {
+		return nil
+	}
+	return r.settle()
+}
+
+// settle writes what the ledger owes.
+func (r *reconciler) settle() error {
+	if r.ledger.owed == nil {
+		return nil
+	}
+	err := r.store.SaveClaims(*r.ledger.owed)
+	r.ledger.tried(err == nil, r.config.Now())
+	if err := r.part("claims", err); err != nil {
 		return errLater{err}
 	}
 	return nil

@@ -91,7 +91,11 @@ func (r *reconciler) rotate(ctx context.Context) error {
 	if r.snapshot != nil { // its record of this node is about to be replaced
 		r.snapshot.Nodes = filter(r.snapshot.Nodes, func(n keymgr.Node) bool { return n.Name != r.config.Node })
 	}
-	if err := r.reconcile(ctx); err != nil {
+	err = r.reconcile(ctx)
+	if err == nil {
+		err = r.settle()
+	}
+	if err != nil {
 		return fmt.Errorf("the new key is stored, but not yet in use everywhere; it is being tried again: %w", err)
 	}
 	return nil

@@ -66,6 +66,7 @@ func (r *reconciler) check() error {
 	if err != nil {
 		return err
 	}
+	r.ledger.stored = known
 	r.known.Nodes, r.facts.local = recall(r.config.Node, known)
 	if setAside != "" {
 		r.note("what was remembered of the peers was corrupt: it was set aside as %s, and peers that claim the same are refused until one of them is corrected; look into the disk, then delete that file", setAside)
@@ -120,6 +121,7 @@ func (r *reconciler) uplinksChanged() {
 // calls follow once, when the tunnel stands and this node's record is published.
 func (r *reconciler) loop(ctx context.Context, follow func()) error {
 	defer r.endTunnel(ctx)
+	defer r.settle()
 	retry := firstRetry
 	for {
 		err := r.reconcile(ctx)
@@ -156,6 +158,8 @@ func (r *reconciler) wait(ctx context.Context, longest time.Duration) error {
 			return ctx.Err()
 		case <-timer.C:
 			return nil
+		case <-r.ledger.due(r.config.Now()):
+			r.settle() // what fails is told, and is due again later
 		case <-r.uplinks:
 			return nil
 		case s := <-r.snapshots:

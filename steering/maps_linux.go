@@ -1,12 +1,9 @@
 package steering
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
-	"maps"
 	"runtime"
-	"slices"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
@@ -69,9 +66,7 @@ func (o *objects) grow(names difference[uint32, string], prefixes difference[bpf
 		}
 		wrote++
 	}
-	// Wide ones first: should the map be too small, the cluster's are in it.
-	wide := func(a, b bpf.SteerPrefixKey) int { return cmp.Compare(a.Prefixlen, b.Prefixlen) }
-	for _, key := range slices.SortedFunc(maps.Keys(prefixes.put), wide) {
+	for _, key := range byNeed(prefixes.put, nil) {
 		if err := o.Prefixes.Put(key, prefixes.put[key]); err != nil {
 			return wrote, tooMany("prefix", key.Prefix().String(), o.Prefixes, err)
 		}
@@ -137,6 +132,18 @@ func tooMany(what, which string, m *ebpf.Map, err error) error {
 		err = fmt.Errorf("it is full: %w; the cluster has to do with fewer, such as a pod CIDR for each node rather than an address for each pod", err)
 	}
 	return fmt.Errorf("add %s %s to a map of %d entries: %w", what, which, m.MaxEntries(), err)
+}
+
+// leftOut is an error where prefixes did not fit.
+func (o *objects) leftOut(left []bpf.SteerPrefixKey) error {
+	if len(left) == 0 {
+		return nil
+	}
+	which := left[0].Prefix().String()
+	if more := len(left) - 1; more > 0 {
+		which += fmt.Sprintf(" and %d more", more)
+	}
+	return tooMany("prefix", which, o.Prefixes, unix.ENOSPC)
 }
 
 // verdicts reads the counters above zero.

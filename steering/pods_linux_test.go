@@ -90,7 +90,9 @@ func TestOnePodOfTenThousand(t *testing.T) {
 }
 
 // TestMorePrefixesThanTheMapHolds: it is told; what is not in it counts as the
-// cluster's, which is dropped; and fewer are well again.
+// cluster's, which is dropped; a node's address is in it, that of a node that comes
+// later as well, and whatever the order; the pods that were in it stay; and fewer are
+// well again.
 func TestMorePrefixesThanTheMapHolds(t *testing.T) {
 	if !privtest.Isolate(t) {
 		return
@@ -104,9 +106,30 @@ func TestMorePrefixesThanTheMapHolds(t *testing.T) {
 	} else {
 		t.Log(err)
 	}
-	e, err := steering.Explain(o, nodeAddr, netip.MustParseAddr("10.255.0.1"))
-	if err != nil || e.Destination.Class != "cluster" || e.Verdict != "drop" {
-		t.Errorf("an address without an entry: %+v, %v", e, err)
+	class := func(addr, want string) {
+		t.Helper()
+		e, err := steering.Explain(o, nodeAddr, netip.MustParseAddr(addr))
+		if err != nil || e.Destination.Class != want || want == "cluster" && e.Verdict != "drop" {
+			t.Errorf("%s: %s, %s, %v; want %s", addr, e.Destination.Class, e.Verdict, err, want)
+		}
+	}
+	class("10.128.0.1", "local_pod")
+	class("10.228.2.147", "cluster")
+	class("198.51.100.100", "remote_node")
+	class("10.227.0.1", "remote_pod")
+	for _, tunnel := range []int{index, 0} { // and where a guard keeps what is there
+		more := podByPod(tunnel, 660)
+		more.Peers = append(more.Peers, steering.Peer{
+			Name: "new", PodCIDRs: prefixes("10.128.200.1/32", "10.254.0.0/24"), Endpoint: peerNode,
+			NodeIPs: []netip.Addr{netip.AddrFrom4([4]byte{198, 51, 100, byte(200 + tunnel)})},
+		})
+		if err := s.Apply(t.Context(), more); err == nil || !strings.Contains(err.Error(), "65536") {
+			t.Errorf("a node more: %v", err)
+		}
+		class(fmt.Sprintf("198.51.100.%d", 200+tunnel), "remote_node")
+		class("10.254.0.1", "remote_pod")
+		class("10.128.200.1", "cluster")
+		class("10.227.0.1", "remote_pod")
 	}
 	apply(t, s, podByPod(index, 10))
 	if failing := s.Status().Failing; failing != "" {

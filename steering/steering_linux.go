@@ -199,7 +199,8 @@ func (s *Steering) converge() error {
 	return errors.Join(errs...)
 }
 
-// grow brings what is new into the maps, and returns what takes away the rest.
+// grow brings what is new into the maps, and returns what takes away the rest. That
+// some had no room is an error with which all others are as they should.
 func (s *Steering) grow() (shrink func() error, err error) {
 	if s.have == nil {
 		have, err := s.objects.readContents()
@@ -210,7 +211,11 @@ func (s *Steering) grow() (shrink func() error, err error) {
 	}
 	want := s.state.table(s.have.names)
 	guard := s.state.Tunnel.Index == 0
-	prefixes := diff(s.have.prefixes, want.prefixes, guard)
+	if guard { // it takes away only what there is no room for
+		want.keep(s.have.prefixes)
+	}
+	left := want.fit(int(s.objects.Prefixes.MaxEntries()), s.have.prefixes)
+	prefixes := diff(s.have.prefixes, want.prefixes, false)
 	names := diff(s.have.names, want.names, guard)
 	remove := func() error { return s.wrote(s.objects.shrink(names, prefixes)) }
 	err = s.wrote(s.objects.grow(names, prefixes))
@@ -232,7 +237,7 @@ func (s *Steering) grow() (shrink func() error, err error) {
 		names.applyDelete(s.have.names)
 		prefixes.applyDelete(s.have.prefixes)
 		return nil
-	}, nil
+	}, s.objects.leftOut(left)
 }
 
 // tunnel makes the tunnel device ready for packets in both directions. Its

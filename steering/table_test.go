@@ -2,6 +2,7 @@ package steering
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -109,6 +110,29 @@ func TestNumber(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestFit: what a full map lacks are pods, those that come before those that are there.
+func TestFit(t *testing.T) {
+	s := State{
+		LocalPodCIDRs: cidrs("10.244.1.1/32"), LocalNodeIPs: addrs("192.0.2.1", "2001:db8::1"),
+		ClusterCIDRs: cidrs("10.244.0.0/16"), NodeCIDRs: cidrs("192.0.2.0/24"),
+		Peers: []Peer{{Name: "b", PodCIDRs: cidrs("10.244.0.1/32", "10.244.2.1/32", "10.244.3.0/24", "fd00::1/128"), NodeIPs: addrs("192.0.2.2", "2001:db8::2")}},
+	}
+	order := strings.Fields("10.244.0.0/16 192.0.2.0/24 192.0.2.1/32 192.0.2.2/32 2001:db8::1/128 2001:db8::2/128 10.244.3.0/24 " +
+		"10.244.2.1/32 10.244.0.1/32 10.244.1.1/32 fd00::1/128")
+	have := map[bpf.SteerPrefixKey]bpf.SteerPrefix{bpf.Key(cidrs("10.244.2.1/32")[0]): {}}
+	for room := range len(order) + 2 {
+		table := s.table(nil)
+		left := table.fit(room, have)
+		var got []string
+		for _, k := range append(byNeed(table.prefixes, have), left...) {
+			got = append(got, k.Prefix().String())
+		}
+		if diff := cmp.Diff(order, got); diff != "" || len(table.prefixes) != min(room, len(order)) {
+			t.Errorf("room for %d: %d fit (-want +got):\n%s", room, len(table.prefixes), diff)
+		}
 	}
 }
 
