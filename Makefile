@@ -7,8 +7,11 @@ BUILDER ?= docker
 # -p: packages tested at once. Many build whole networks; more at a time only makes them slower.
 # -count: the cache knows nothing of the kernel that privileged tests depend on.
 TESTFLAGS ?= -race -p 2 -timeout 20m -count=1
+# The packages with benchmarks, and how often and for how long each is run.
+BENCHED = $(shell grep -rl --include='*_test.go' '^func Benchmark' . | xargs -n 1 dirname | sort -u)
+BENCHFLAGS ?= -count=6 -benchtime=200ms
 
-.PHONY: demo test test-long leak-matrix test-vm build image generate lint clean
+.PHONY: bench demo test test-long leak-matrix test-vm build image generate lint clean
 .NOTPARALLEL:
 
 ## demo: three nodes with pods talk; only WireGuard may be on the wire
@@ -35,12 +38,19 @@ test:
 	$(GO) test $(TESTFLAGS) ./...
 	@echo '== speed and allocations, which the race detector hides'
 	$(GO) test -count=1 -run 'Alloc|Stock' ./tunnel/udpbind
+	@echo '== every benchmark, once'
+	@out=$$($(GO) test -vet=off -run '^$$' -bench . -benchtime 1x $(BENCHED)) || { echo "$$out"; exit 1; }
 	@echo '== all passed'
 
 ## test-long: the tests that take minutes (privtest.Long)
 test-long:
 	@scripts/setup test
 	WGSTEER_LONG=1 $(GO) test $(TESTFLAGS) -timeout 40m -v -run '^TestLong' ./internal/e2e ./internal/kubee2e ./internal/interop
+
+## bench: the parts' benchmarks, for benchstat (docs/benchmarking.md)
+bench:
+	@scripts/setup build
+	@$(GO) test -vet=off -timeout 4h -run '^$$' -bench . $(BENCHFLAGS) $(BENCHED)
 
 ## leak-matrix: docs/leak-matrix*.md, from a run of their tests
 leak-matrix:

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/wgsteer/wgsteer/keymgr"
+	"github.com/wgsteer/wgsteer/steering"
 	"github.com/wgsteer/wgsteer/tunnel"
 	"github.com/wgsteer/wgsteer/wgkey"
 )
@@ -38,24 +39,54 @@ func BenchmarkOnePodOfTenThousand(b *testing.B) {
 	before := makePlan(c, own, f, nodes)
 	more := slices.Clone(nodes)
 	more[50].PodCIDRs = append(slices.Clone(more[50].PodCIDRs), netip.MustParsePrefix("10.254.0.1/32"))
-	steps := map[string]func(){
-		"resolve": func() {
-			keymgr.Resolve(self(c, own.Public(), f), history, keymgr.Snapshot{Nodes: more})
-		},
-		"plan": func() { makePlan(c, own, f, more) },
-	}
 	after := makePlan(c, own, f, more)
 	if len(after.tunnel.Peers) != 100 || len(after.problems) != 0 {
 		b.Fatalf("%d peers, problems %v", len(after.tunnel.Peers), after.problems)
 	}
-	steps["step"] = func() { withoutRemoved(before.steering, after.steering) }
-	steps["tunnel"] = func() { tunnel.Diff(before.tunnel, after.tunnel) }
-	steps["claims"] = func() { keymgr.ClaimsOf(more) }
-	for name, step := range steps {
-		b.Run(name, func(b *testing.B) {
+	for _, step := range []struct {
+		name string
+		do   func()
+	}{
+		{"resolve", func() { keymgr.Resolve(self(c, own.Public(), f), history, keymgr.Snapshot{Nodes: more}) }},
+		{"plan", func() { makePlan(c, own, f, more) }},
+		{"difference", func() { withoutRemoved(before.steering, after.steering) }},
+		{"tunnel", func() { tunnel.Diff(before.tunnel, after.tunnel) }},
+		{"claims", func() { keymgr.ClaimsOf(more) }},
+	} {
+		b.Run("step="+step.name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				step()
+				step.do()
+			}
+		})
+	}
+}
+
+// BenchmarkPlan is what a cluster whose nodes have a pod CIDR of each family comes to.
+func BenchmarkPlan(b *testing.B) {
+	for _, nodes := range []int{10, 500} {
+		b.Run(fmt.Sprintf("nodes=%d", nodes), func(b *testing.B) {
+			c := config()
+			c.ClusterCIDRs = pfx("10.240.0.0/12", "fd00::/16")
+			c.NodeCIDRs = nil
+			var all []keymgr.Node
+			for i := range nodes {
+				high, low := byte(i>>8), byte(i)
+				n := keymgr.Node{Name: fmt.Sprintf("peer-%03d", i), PublicKey: wgkey.PublicKey{low, high, 7}}
+				n.NodeIPs = []netip.Addr{netip.AddrFrom4([4]byte{198, 18, high, low}), netip.AddrFrom16([16]byte{0x20, 1, 14: high, 15: low})}
+				n.Endpoint = netip.AddrPortFrom(n.NodeIPs[0], 51871)
+				n.PodCIDRs = []netip.Prefix{
+					netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 250 + high, low, 0}), 24),
+					netip.PrefixFrom(netip.AddrFrom16([16]byte{0xfd, 4: high, 5: low}), 48),
+				}
+				all = append(all, n)
+			}
+			f := facts{uplinks: []steering.Device{{Name: "eth0", MTU: 1500}}}
+			b.ReportAllocs()
+			for b.Loop() {
+				if p := makePlan(c, wgkey.PrivateKey{}, f, all); len(p.tunnel.Peers) != nodes || len(p.problems) != 0 {
+					b.Fatalf("%d peers, problems %v", len(p.tunnel.Peers), p.problems)
+				}
 			}
 		})
 	}

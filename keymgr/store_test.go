@@ -15,14 +15,14 @@ import (
 )
 
 // newStore returns a store whose directory does not exist yet.
-func newStore(t *testing.T) (*keymgr.Store, string) {
+func newStore(t testing.TB) (*keymgr.Store, string) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "state")
 	return keymgr.NewStore(dir), dir
 }
 
 // withKey returns a store that has a key.
-func withKey(t *testing.T) (store *keymgr.Store, dir string, key wgkey.PrivateKey) {
+func withKey(t testing.TB) (store *keymgr.Store, dir string, key wgkey.PrivateKey) {
 	t.Helper()
 	store, dir = newStore(t)
 	loaded, err := store.LoadOrCreate(rand.Reader)

@@ -237,7 +237,7 @@ func TestPrefixMap(t *testing.T) {
 // a route of the CNI's.
 func BenchmarkFind(b *testing.B) {
 	for _, peers := range []int{50, 5000} {
-		b.Run(fmt.Sprint(peers), func(b *testing.B) {
+		b.Run(fmt.Sprintf("peers=%d", peers), func(b *testing.B) {
 			n := network{devices: []device{nic(2, "eth0", "device")}, routes: []route{via("0.0.0.0/0", 2, "gateway"), via("192.0.0.0/16", 2)}}
 			want := sought{cluster: cidrs("10.0.0.0/8"), local: cidrs("10.255.0.0/24")}
 			for i := range peers {
@@ -246,6 +246,7 @@ func BenchmarkFind(b *testing.B) {
 				want.endpoints = append(want.endpoints, netip.AddrFrom4([4]byte{192, 0, byte(i >> 8), byte(i)}))
 				n.routes = append(n.routes, route{dst: p, device: 2, table: 254, gateway: true})
 			}
+			b.ReportAllocs()
 			for b.Loop() {
 				n.find(want)
 			}
