@@ -22,10 +22,11 @@ func TestPodsMayCome(t *testing.T) {
 		"a part fails that is no layer": {func(s *dataplane.Status) {
 			s.State, s.Reasons = dataplane.Degraded, []string{"claims: the disk is full"}
 		}, true},
-		"guarding":                  {func(s *dataplane.Status) { s.State, s.Ready = dataplane.Guarding, false }, false},
-		"guarded, without a tunnel": {func(s *dataplane.Status) { s.State, s.Ready = dataplane.Tunnelling, false }, false},
-		"its pods are not known":    {func(s *dataplane.Status) { s.State, s.Ready = dataplane.Steering, false }, false},
-		"a layer is missing":        {func(s *dataplane.Status) { s.State, s.Steering.Failing = dataplane.Degraded, "no nf_tables" }, false},
+		"pods of others are outside": {func(s *dataplane.Status) { s.PodsOutside = []string{"node-b"} }, true},
+		"guarding":                   {func(s *dataplane.Status) { s.State, s.Ready = dataplane.Guarding, false }, false},
+		"guarded, without a tunnel":  {func(s *dataplane.Status) { s.State, s.Ready = dataplane.Tunnelling, false }, false},
+		"its pods are not known":     {func(s *dataplane.Status) { s.State, s.Ready = dataplane.Steering, false }, false},
+		"a layer is missing":         {func(s *dataplane.Status) { s.State, s.Steering.Failing = dataplane.Degraded, "no nf_tables" }, false},
 		"pods that the guard does not know": {func(s *dataplane.Status) {
 			s.Problems = []keymgr.Problem{{Node: "node-a", Record: dataplane.OwnPods, Message: "10.9.0.0/24 is in none of clusterCIDRs"}}
 		}, false},
