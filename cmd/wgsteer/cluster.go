@@ -138,6 +138,7 @@ func findOnce(ctx context.Context, _ *slog.Logger, find finder) (keymgr.Cluster,
 func findRepeatedly(ctx context.Context, log *slog.Logger, find finder) (keymgr.Cluster, error) {
 	ctx, cancel := context.WithTimeout(ctx, findWithin)
 	defer cancel()
+	start := time.Now()                     // ctx may have less time
 	last := error(context.DeadlineExceeded) // of a try that the end did not interrupt
 	for {
 		found, err := find(ctx)
@@ -150,7 +151,7 @@ func findRepeatedly(ctx context.Context, log *slog.Logger, find finder) (keymgr.
 		}
 		select {
 		case <-ctx.Done():
-			return keymgr.Cluster{}, fmt.Errorf("the API server did not tell within %s: %w; mend that, or %w", findWithin, last, errNotToBeFound)
+			return keymgr.Cluster{}, fmt.Errorf("the API server did not tell within %s: %w; mend that, or %w", time.Since(start).Round(100*time.Millisecond), last, errNotToBeFound)
 		case <-time.After(findPause):
 		}
 	}

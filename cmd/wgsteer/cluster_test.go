@@ -89,6 +89,21 @@ func TestRecall(t *testing.T) {
 	}
 }
 
+// check has less time for it, and says how long it took.
+func TestSearchCutShort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 12300*time.Millisecond)
+		defer cancel()
+		never := func(context.Context) (keymgr.Cluster, error) {
+			return keymgr.Cluster{}, errors.New("connection refused")
+		}
+		_, err := recall(ctx, slog.New(slog.DiscardHandler), never, keymgr.Cluster{})
+		if want := "the API server did not tell within 12.3s: connection refused;"; err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	})
+}
+
 // What is found counts where the rest of the configuration agrees with it.
 func TestFoundClusterIsValidated(t *testing.T) {
 	c, err := parseConfig("f", []byte("nodeIPs: [192.0.2.1]\npodCIDRs: [10.244.1.0/24]\nsource: {kubernetes: {}}\n"), nodeNames{host: "h"})
