@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/wgsteer/wgsteer/keymgr"
 	"github.com/wgsteer/wgsteer/keymgr/kube"
 	"github.com/wgsteer/wgsteer/keymgr/kube/v1alpha1"
 )
@@ -36,7 +37,11 @@ func checkKubernetes(ctx context.Context, c configuration) (configuration, []fin
 	if !c.findsCluster() {
 		return c, findings
 	}
-	next, err := c.lookUpCluster(ctx, slog.New(slog.DiscardHandler))
+	remembered, err := keymgr.NewStore(c.Plane.StateDir).PeekCluster()
+	if err != nil {
+		findings = append(findings, finding{"clusterCIDRs", levelWarn, err.Error(), nil})
+	}
+	next, err := c.lookUpCluster(ctx, slog.New(slog.DiscardHandler), remembered)
 	return next, append(findings, judgeCluster(next, err))
 }
 

@@ -231,6 +231,48 @@ func TestALookChangesNothing(t *testing.T) {
 	}
 }
 
+// What is damaged is shown to who looks, and set aside and told by who starts.
+func TestDamagedCluster(t *testing.T) {
+	e, _, _ := testEnv()
+	c, err := loadConfig(e, awayConfig(t, t.TempDir()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(c.Plane.StateDir, "cluster.json")
+	if err := os.Mkdir(c.Plane.StateDir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond) // there is no API server
+	defer cancel()
+	_, found := checkKubernetes(ctx, c)
+	if !slices.ContainsFunc(found, func(f finding) bool {
+		return f.Name == "clusterCIDRs" && f.Level == levelWarn && strings.Contains(f.Detail, path+" is corrupt")
+	}) {
+		t.Errorf("check: %+v", found)
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Errorf("after check: %v", err)
+	}
+	var logged bytes.Buffer
+	if _, err := c.withCluster(ctx, slog.New(slog.NewTextHandler(&logged, nil))); err == nil || !strings.Contains(logged.String(), "set aside") {
+		t.Errorf("%v; logged\n%s", err, &logged)
+	}
+	if aside, err := filepath.Glob(path + "?*"); err != nil || len(aside) != 1 {
+		t.Errorf("set aside: %q, %v", aside, err)
+	}
+	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("after a start: %v", err)
+	}
+	d := stopped(t)
+	d.config.Cluster = &foundCluster{SetAside: path + ".corrupt"}
+	if p := d.status().Problems; len(p) != 1 || !p[0].Warning || !strings.Contains(p[0].Message, "set aside as "+path+".corrupt") {
+		t.Errorf("problems %+v", p)
+	}
+}
+
 // A disk that is full keeps no node from being guarded; that a restart may lack the
 // prefixes is told, until a reload has written them.
 func TestClusterThatCannotBeRemembered(t *testing.T) {
