@@ -130,13 +130,19 @@ func (n network) find(want sought) selection {
 // retain keeps devices that are steered already, and that nothing calls for any
 // more, among the targets: the routes that made one an uplink may be back in a
 // moment, and meanwhile packets still leave by it. Names in the configuration
-// let go of others once there is a device for each.
+// let go of others once there is a device for each. So does a device that leads to
+// this node's pods alone: it was steered while they were thought to be another's, and
+// programs there would drop all that is for them.
 func (sel selection) retain(n network, held map[int]bool, want sought) selection {
 	if len(want.named) > 0 && len(sel.missing) == 0 {
 		return sel
 	}
+	forPods := n.forPodsAlone(want.local)
 	for _, l := range n.devices {
 		is := func(t target) bool { return t.Index == l.index }
+		if forPods[l.index] && !l.overlay() {
+			continue
+		}
 		if !held[l.index] || l.loopback || l.name == want.tunnel || l.index == want.tunnelIndex || slices.ContainsFunc(sel.targets, is) {
 			continue
 		}

@@ -129,6 +129,46 @@ func TestFind(t *testing.T) {
 	}
 }
 
+// TestRetain: strict lets go of no device by which a packet could leave the node.
+func TestRetain(t *testing.T) {
+	want := sought{
+		cluster: cidrs("10.244.0.0/16", "fd00::/32"), local: cidrs("10.244.1.0/24", "fd00:0:1::/64"),
+		remote: cidrs("10.244.2.0/24"), tunnel: "wgsteer0", tunnelIndex: 9,
+	}
+	own, own6, linkLocal := via("10.244.1.0/24", 3), via("fd00:0:1::/64", 3), via("fe80::/64", 3)
+	for _, test := range []struct {
+		name   string
+		kind   string
+		routes []route
+		named  []string
+		kept   bool
+	}{
+		{"no route at all", "device", nil, nil, true},
+		{"a route to its own link", "device", []route{via("192.0.2.0/24", 3)}, nil, true},
+		{"link-local alone", "device", []route{linkLocal}, nil, true},
+		{"this node's pods", "bridge", []route{own, own6, linkLocal, via("ff00::/8", 3)}, nil, false},
+		{"one of them", "veth", []route{via("10.244.1.7/32", 3)}, nil, false},
+		{"pods here, and its own link", "bridge", []route{own, via("192.0.2.0/24", 3)}, nil, true},
+		{"pods here, by a gateway", "device", []route{via("10.244.1.0/24", 3, "gateway")}, nil, true},
+		{"pods here, and more by a gateway", "device", []route{own, via("10.244.1.128/25", 3, "gateway")}, nil, true},
+		{"more than pods here", "bridge", []route{via("10.244.0.0/23", 3)}, nil, true},
+		{"another's pods", "bridge", []route{own, via("10.244.2.0/24", 3)}, nil, true},
+		{"an overlay", "vxlan", []route{own}, nil, true},
+		{"another is named", "device", nil, []string{"eth0"}, false},
+		{"one that is not there is named", "device", nil, []string{"eth1"}, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := want
+			w.named = test.named
+			n := network{[]device{nic(2, "eth0", "device"), nic(3, "x", test.kind)}, append(test.routes, via("0.0.0.0/0", 2, "gateway"))}
+			sel := n.find(w).retain(n, map[int]bool{2: true, 3: true}, w)
+			if kept := slices.ContainsFunc(sel.targets, func(d target) bool { return d.Name == "x" }); kept != test.kept {
+				t.Errorf("kept: %v; targets %+v", kept, sel.targets)
+			}
+		})
+	}
+}
+
 func TestFacts(t *testing.T) {
 	n := network{
 		[]device{nic(2, "eth0", "device"), nic(3, "eth1", "device"), nic(4, "vxlan0", "vxlan")},

@@ -55,6 +55,31 @@ func TestUplinkIsNeverLetGo(t *testing.T) {
 	})
 }
 
+// TestDeviceOfOwnPodsIsLetGo: where nodes change their pods' prefixes with each other, the
+// device of this node's pods leads to another's for a moment. It is steered then, and
+// would drop all that is for the pods if it stayed so.
+func TestDeviceOfOwnPodsIsLetGo(t *testing.T) {
+	byMechanism(t, func(t *testing.T, n node, o steering.Options) {
+		_, index := openTUN(t, o.Name)
+		s := start(t, o)
+		right := steered(index)
+		swapped := steered(index)
+		swapped.LocalPodCIDRs, swapped.Peers[0].PodCIDRs = right.Peers[0].PodCIDRs, right.LocalPodCIDRs
+		apply(t, s, swapped)
+		wantDevices(t, s, "eth0 pod0")
+		apply(t, s, right)
+		wantDevices(t, s, "eth0")
+		in := listen(t, n.pod, podAddr)
+		if err := trySend(t, n.host, nodeAddr, podAddr, "to the pod"); err != nil {
+			t.Fatal(err)
+		}
+		arrives(t, in, "to the pod")
+		if failing := s.Status().Failing; failing != "" {
+			t.Errorf("failing: %s", failing)
+		}
+	})
+}
+
 // TestOneProcess: the pins are one process's at a time.
 func TestOneProcess(t *testing.T) {
 	byMechanism(t, func(t *testing.T, n node, o steering.Options) {

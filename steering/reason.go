@@ -159,3 +159,19 @@ func (n network) tables() map[int]*prefixMap[[]route] {
 	}
 	return tables
 }
+
+// forPodsAlone are the devices with routes straight to this node's pods and to nothing
+// else. What an uplink has of routes when it has just come up, to its own link, makes it
+// none of them.
+func (n network) forPodsAlone(local []netip.Prefix) map[int]bool {
+	pods, found := setOf(local), map[int]bool{}
+	for index := range n.podCarriers(local) {
+		found[index] = true
+	}
+	for _, r := range n.routes {
+		if r.gateway || !pods.holds(r.dst) && !r.dst.Addr().IsLinkLocalUnicast() && !r.dst.Addr().IsMulticast() {
+			delete(found, r.device)
+		}
+	}
+	return found
+}
