@@ -2,7 +2,6 @@
 GO      ?= go
 BIN     := bin/wgsteer
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
-TOOL    := $(GO) tool -modfile=tools/go.mod
 BUILDER ?= docker
 # -p: packages tested at once. Many build whole networks; more at a time only makes them slower.
 # -count: the cache knows nothing of the kernel that privileged tests depend on.
@@ -14,14 +13,15 @@ BENCHFLAGS ?= -count=6 -benchtime=200ms
 .PHONY: bench demo test test-long leak-matrix test-vm build image generate lint clean
 .NOTPARALLEL:
 
+setup-%:
+	@scripts/setup $*
+
 ## demo: three nodes with pods talk; only WireGuard may be on the wire
-demo: build
-	@scripts/setup demo
+demo: build setup-demo
 	@$(BIN) lab run
 
 ## build: the binary, static
-build:
-	@scripts/setup build
+build: setup-build
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN) ./cmd/wgsteer
 
 ## image: the container image, from the binary; BUILDER is docker, podman or buildah
@@ -29,51 +29,38 @@ image: build
 	$(BUILDER) build --build-arg VERSION=$(VERSION) -t wgsteer:$(VERSION) .
 
 ## test: generated files, lint, then every test
-test:
-	@scripts/setup test
-	@echo '== generated files'
+test: setup-test
 	scripts/check-generated
-	@$(MAKE) --no-print-directory lint
-	@echo '== tests'
+	scripts/lint
 	$(GO) test $(TESTFLAGS) ./...
-	@echo '== speed and allocations, which the race detector hides'
+	# speed and allocations, which the race detector hides
 	$(GO) test -count=1 -run 'Alloc|Stock' ./tunnel/udpbind
-	@echo '== every benchmark, once'
+	# every benchmark, once
 	@out=$$($(GO) test -vet=off -run '^$$' -bench . -benchtime 1x $(BENCHED)) || { echo "$$out"; exit 1; }
-	@echo '== all passed'
 
 ## test-long: the tests that take minutes (privtest.Long)
-test-long:
-	@scripts/setup test
+test-long: setup-test
 	WGSTEER_LONG=1 $(GO) test $(TESTFLAGS) -timeout 40m -v -run '^TestLong' ./internal/e2e ./internal/kubee2e ./internal/interop
 
 ## bench: the parts' benchmarks, for benchstat (docs/benchmarking.md)
-bench:
-	@scripts/setup build
+bench: setup-build
 	@$(GO) test -vet=off -timeout 4h -run '^$$' -bench . $(BENCHFLAGS) $(BENCHED)
 
 ## leak-matrix: docs/leak-matrix*.md, from a run of their tests
-leak-matrix:
-	@scripts/setup test
+leak-matrix: setup-test
 	WGSTEER_LONG=1 $(GO) test -count=1 -run '^(TestLeakMatrix|TestLongLeakMatrixByClsact)$$' ./internal/e2e -update-leak-matrix
 
 ## test-vm: the tests of what meets the kernel, on other kernels, in virtual machines (no root, no KVM)
-test-vm:
-	@scripts/setup vm
+test-vm: setup-vm
 	PATH=$$PATH:/usr/sbin:/sbin REQUIRE_PRIVILEGED=1 $(GO) test -count=1 -timeout 80m -v ./internal/vmtest -vm
 
 ## generate: what is generated, from its sources
-generate:
-	@scripts/setup test
+generate: setup-test
 	$(GO) generate ./...
 
 ## lint: gofmt, vet, staticcheck
 lint:
-	@echo '== gofmt, vet, staticcheck'
-	@out=$$(find . -name '*.go' -not -path './.git/*' -exec gofmt -l {} +) && \
-		{ [ -z "$$out" ] || { echo "gofmt would change:"; echo "$$out"; exit 1; }; }
-	$(GO) vet ./...
-	$(TOOL) staticcheck ./...
+	scripts/lint
 
 ## clean: what build and tests left in the tree
 clean:

@@ -59,7 +59,7 @@ func unfit(c Config, nodeIPs []netip.Addr, p netip.Prefix) string {
 			return fmt.Sprintf("this node's own address %s lies within; give its pods other addresses, or name the node's in nodeIPs", a)
 		}
 	}
-	if !slices.ContainsFunc(c.ClusterCIDRs, func(cl netip.Prefix) bool { return contains(cl, p) }) {
+	if !c.holds(p) {
 		return fmt.Sprintf("clusterCIDRs (%s) does not hold it; add a prefix there that does", join(c.ClusterCIDRs))
 	}
 	return ""

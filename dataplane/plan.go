@@ -127,6 +127,19 @@ func checkSelf(c Config, n keymgr.Node) error {
 	return nil
 }
 
+// podsOutside names those of the nodes, but for this one, that have pods which
+// clusterCIDRs do not hold.
+func podsOutside(c Config, nodes []keymgr.Node) []string {
+	var names []string
+	for _, n := range nodes {
+		if n.Name != c.Node && slices.ContainsFunc(n.PodCIDRs, func(p netip.Prefix) bool { return !c.holds(p) }) {
+			names = append(names, n.Name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
 func hostPrefixes(addrs []netip.Addr) []netip.Prefix {
 	out := make([]netip.Prefix, len(addrs))
 	for i, a := range addrs {

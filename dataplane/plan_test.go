@@ -66,6 +66,20 @@ func nodeB(t *testing.T) keymgr.Node {
 	}
 }
 
+func TestPodsOutside(t *testing.T) {
+	c := config()
+	node := func(name string, cidrs ...string) keymgr.Node {
+		return keymgr.Node{Name: name, PodCIDRs: pfx(cidrs...)}
+	}
+	got := podsOutside(c, []keymgr.Node{
+		node("node-e", "10.9.0.0/24"), node("node-b", "10.244.2.0/24", "10.9.1.1/32"), node("node-c", "10.244.3.0/24"),
+		node("node-d", "10.0.0.0/8"), node("node-f"), node(c.Node, "10.9.2.0/24"), node("node-b", "10.9.1.1/32"),
+	})
+	if d := cmp.Diff([]string{"node-b", "node-d", "node-e"}, got); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+}
+
 func TestPlan(t *testing.T) {
 	a, b := key(t, "a"), nodeB(t)
 	f := facts{tunnel: tunnel.Link{Name: "wgsteer0", Index: 7}, uplinks: []steering.Device{{MTU: 9000}, {MTU: 1500}}}

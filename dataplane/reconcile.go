@@ -150,7 +150,7 @@ func (r *reconciler) reconcile(ctx context.Context) error {
 	r.show(func(v *view) {
 		v.config, v.key, v.self = r.config, r.key.Public(), next.self
 		v.mtu, v.mtuFrom = link.MTU, next.mtu
-		v.problems, v.nodes = problems, kept
+		v.problems, v.nodes, v.outside = problems, kept, r.outside(nodes)
 	})
 	published := r.publish(ctx, next.self)
 	if r.snapshot == nil {
@@ -170,6 +170,15 @@ func (r *reconciler) resolve() (nodes []keymgr.Node, problems []keymgr.Problem) 
 	}
 	nodes, conflicts := keymgr.Resolve(self(r.config, r.key.Public(), r.facts), r.known, *r.snapshot)
 	return nodes, append(append(problems, r.snapshot.Problems...), conflicts...)
+}
+
+// outside are those of the snapshot, and of the nodes that came out of it, whose pods
+// are not all within clusterCIDRs: also who is refused has pods.
+func (r *reconciler) outside(nodes []keymgr.Node) []string {
+	if r.snapshot != nil {
+		nodes = slices.Concat(nodes, r.snapshot.Nodes)
+	}
+	return podsOutside(r.config, nodes)
 }
 
 // publish tells the others of this node.

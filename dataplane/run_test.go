@@ -119,6 +119,26 @@ func TestPeersComeAndGo(t *testing.T) {
 	wait(t, d, "node-b gone", func(s dataplane.Status) bool { return len(s.Peers)+len(s.Tunnel.Peers) == 0 })
 }
 
+// TestPodsOutsideAreTold: also of a node that is refused for them, or for what else.
+func TestPodsOutsideAreTold(t *testing.T) {
+	c := config(t)
+	record(t, c, "node-b", "b", "10.9.2.0/24")
+	record(t, c, "node-c", "c", "10.9.3.0/24")
+	record(t, c, "node-d", "c", "10.9.4.0/24") // the same key
+	record(t, c, "node-e", "e", "10.244.5.0/24")
+	d := run(t, c)
+	s := wait(t, d, "all are told", func(s dataplane.Status) bool { return s.Ready && len(s.PodsOutside) == 3 })
+	if strings.Join(s.PodsOutside, " ") != "node-b node-c node-d" || len(s.Peers) != 1 || len(s.Problems) < 3 {
+		t.Errorf("outside %v, peers %v, problems %v", s.PodsOutside, s.Peers, s.Problems)
+	}
+	for _, name := range []string{"node-b", "node-c", "node-d"} {
+		if err := os.Remove(filepath.Join(filepath.Dir(c.StateDir), "nodes", name+".yaml")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wait(t, d, "none is outside", func(s dataplane.Status) bool { return len(s.PodsOutside) == 0 })
+}
+
 func TestTheHolderStaysOverARestart(t *testing.T) {
 	c := config(t)
 	record(t, c, "node-b", "b", "10.244.2.0/24")

@@ -51,6 +51,9 @@ type Status struct {
 
 	// Peers sorted by name.
 	Peers []Peer `json:"peers"`
+	// PodsOutside are other nodes, by name, that have pods which clusterCIDRs do not
+	// hold: those are no pods to the guard, and talk in plaintext.
+	PodsOutside []string `json:"podsOutside,omitempty"`
 	// Problems with records, and between them; see keymgr.Claims.
 	Problems []keymgr.Problem `json:"problems,omitempty"`
 	Tunnel   tunnel.Stats     `json:"tunnel"`

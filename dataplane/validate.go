@@ -180,7 +180,7 @@ func (c Config) validateCluster() error {
 				errs = append(errs, badField("podCIDRs", p, "overlaps %s; keep the wider one", q))
 			}
 		}
-		if !slices.ContainsFunc(c.ClusterCIDRs, func(cl netip.Prefix) bool { return contains(cl, p) }) {
+		if !c.holds(p) {
 			errs = append(errs, badField("podCIDRs", p, "lies in none of clusterCIDRs (%s); add a prefix there that holds it", join(c.ClusterCIDRs)))
 		}
 	}
@@ -228,6 +228,11 @@ func within(list []netip.Prefix, a netip.Addr) (netip.Prefix, bool) {
 // contains reports whether inner lies wholly in outer.
 func contains(outer, inner netip.Prefix) bool {
 	return outer.Bits() <= inner.Bits() && outer.Contains(inner.Addr())
+}
+
+// holds reports whether all of p is within one of clusterCIDRs.
+func (c Config) holds(p netip.Prefix) bool {
+	return slices.ContainsFunc(c.ClusterCIDRs, func(cl netip.Prefix) bool { return contains(cl, p) })
 }
 
 func join[T fmt.Stringer](list []T) string {

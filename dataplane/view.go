@@ -25,6 +25,7 @@ type view struct {
 	mtuFrom       MTUSource
 	nodes         []keymgr.Node // the programmed peers, by name
 	problems      []keymgr.Problem
+	outside       []string          // other nodes with pods outside of clusterCIDRs
 	failing       map[string]string // part -> what fails and how to mend it
 	tunnel        tunnel.Tunnel     // nil while there is none
 	steering      *steering.Steering
@@ -49,6 +50,7 @@ func (d *DataPlane) Status() Status {
 		BackendReason: v.backendReason,
 		PodCIDRs:      v.self.PodCIDRs,
 		NodeIPs:       v.self.NodeIPs,
+		PodsOutside:   v.outside,
 		Problems:      v.problems,
 	}
 	if v.self.Name == "" { // before Run has looked

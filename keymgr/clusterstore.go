@@ -24,9 +24,18 @@ type Cluster struct {
 }
 
 // LoadCluster returns what SaveCluster last wrote, or the zero value where there is
-// nothing. A damaged file is a CorruptError; the next SaveCluster replaces it.
-func (s *Store) LoadCluster() (Cluster, error) {
-	return peek(s, func(d stateDir) (Cluster, error) { return readSealed[Cluster](d, clusterFile, clusterKind) })
+// nothing. A damaged file counts as nothing, and is moved to setAside, which is ""
+// otherwise.
+func (s *Store) LoadCluster() (cluster Cluster, setAside string, err error) {
+	return loadOrSetAside(s, clusterFile, stateDir.loadCluster)
+}
+
+// PeekCluster is LoadCluster for a look: a damaged file is an error, and left for
+// LoadCluster to set aside.
+func (s *Store) PeekCluster() (Cluster, error) { return peek(s, stateDir.loadCluster) }
+
+func (d stateDir) loadCluster() (Cluster, error) {
+	return readSealed[Cluster](d, clusterFile, clusterKind)
 }
 
 // SaveCluster remembers what was found; the same again is not written. On error

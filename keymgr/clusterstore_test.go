@@ -19,9 +19,12 @@ func TestClusterIsRemembered(t *testing.T) {
 	same := cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })
 	expect := func(want keymgr.Cluster) {
 		t.Helper()
-		got, err := store.LoadCluster()
-		if diff := cmp.Diff(want, got, same); err != nil || diff != "" {
-			t.Errorf("%v, remembered (-want +got):\n%s", err, diff)
+		got, setAside, err := store.LoadCluster()
+		if diff := cmp.Diff(want, got, same); err != nil || setAside != "" || diff != "" {
+			t.Errorf("%v, set aside %q, remembered (-want +got):\n%s", err, setAside, diff)
+		}
+		if peeked, err := store.PeekCluster(); err != nil || !cmp.Equal(got, peeked, same) {
+			t.Errorf("a look: %v, %v", peeked, err)
 		}
 	}
 	expect(keymgr.Cluster{})
@@ -42,12 +45,17 @@ func TestClusterIsRemembered(t *testing.T) {
 		if err := os.WriteFile(path, damaged, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		_, err := store.LoadCluster()
+		_, err := store.PeekCluster()
 		if corrupt := (*keymgr.CorruptError)(nil); !errors.As(err, &corrupt) || corrupt.Path != path {
 			t.Errorf("byte %d flipped: %v", i, err)
 		}
 	}
-	if err := store.SaveCluster(found); err != nil { // over the damaged one
+	got, setAside, err := store.LoadCluster()
+	if _, missing := os.Stat(setAside); err != nil || len(got.CIDRs) != 0 || setAside == path || missing != nil {
+		t.Errorf("damaged: %v, set aside as %q (%v), %v", got, setAside, missing, err)
+	}
+	expect(keymgr.Cluster{})
+	if err := store.SaveCluster(found); err != nil {
 		t.Fatal(err)
 	}
 	expect(found)

@@ -36,9 +36,16 @@ func byNeed(prefixes, have map[bpf.SteerPrefixKey]bpf.SteerPrefix) []bpf.SteerPr
 	})
 }
 
+// spare is an entry that stays free: kernels before Linux 6.13 refuse to change one of a
+// trie whose entries are all taken (ENOSPC), but for the stable ones that have "bpf: Handle
+// in-place update for full LPM trie correctly" of December 2024.
+const spare = 1
+
 // fit leaves out those prefixes, needed least, that a map of so many entries, which has
-// these now, has no room for. It returns them.
-func (c contents) fit(room int, have map[bpf.SteerPrefixKey]bpf.SteerPrefix) []bpf.SteerPrefixKey {
+// these now, has no room for, and returns them. So at the end there is room for what
+// comes and for changes, if what goes is deleted before.
+func (c contents) fit(entries int, have map[bpf.SteerPrefixKey]bpf.SteerPrefix) []bpf.SteerPrefixKey {
+	room := max(entries-spare, 0)
 	if len(c.prefixes) <= room {
 		return nil
 	}

@@ -3,10 +3,13 @@ package steering_test
 import (
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/cilium/ebpf"
 
 	"github.com/wgsteer/wgsteer/internal/privtest"
 	"github.com/wgsteer/wgsteer/steering"
@@ -46,6 +49,25 @@ func onNode(t *testing.T) (s *steering.Steering, o steering.Options, tunnel int)
 	s = start(t, o)
 	_, tunnel = openTUN(t, o.Name)
 	return s, o, tunnel
+}
+
+// entries counts those of the map of prefixes.
+func entries(t *testing.T, o steering.Options) (n int) {
+	t.Helper()
+	m, err := ebpf.LoadPinnedMap(filepath.Join(o.BPFFS, o.Name, "maps", "prefixes"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	var key, value []byte
+	all := m.Iterate()
+	for all.Next(&key, &value) {
+		n++
+	}
+	if err := all.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // TestOnePodOfTenThousand: what a pod that comes or goes writes is that pod's alone.
@@ -101,11 +123,16 @@ func TestMorePrefixesThanTheMapHolds(t *testing.T) {
 	begin := time.Now()
 	err := s.Apply(t.Context(), podByPod(index, 660))
 	t.Logf("too many: %v", time.Since(begin).Round(time.Millisecond))
-	if err == nil || !strings.Contains(err.Error(), "65536") {
-		t.Errorf("66,000 prefixes: %v", err)
-	} else {
-		t.Log(err)
+	full := func(what string, err error) {
+		t.Helper()
+		if err == nil || !strings.Contains(err.Error(), "65536") || s.Status().Failing != err.Error() {
+			t.Errorf("%s: %v; told as %q", what, err, s.Status().Failing)
+		}
+		if got := entries(t, o); got != 65535 { // one is for changes
+			t.Errorf("%s: %d entries", what, got)
+		}
 	}
+	full("66,000 prefixes", err)
 	class := func(addr, want string) {
 		t.Helper()
 		e, err := steering.Explain(o, nodeAddr, netip.MustParseAddr(addr))
@@ -123,14 +150,21 @@ func TestMorePrefixesThanTheMapHolds(t *testing.T) {
 			Name: "new", PodCIDRs: prefixes("10.128.200.1/32", "10.254.0.0/24"), Endpoint: peerNode,
 			NodeIPs: []netip.Addr{netip.AddrFrom4([4]byte{198, 51, 100, byte(200 + tunnel)})},
 		})
-		if err := s.Apply(t.Context(), more); err == nil || !strings.Contains(err.Error(), "65536") {
-			t.Errorf("a node more: %v", err)
-		}
+		full("a node more", s.Apply(t.Context(), more))
 		class(fmt.Sprintf("198.51.100.%d", 200+tunnel), "remote_node")
 		class("10.254.0.1", "remote_pod")
 		class("10.128.200.1", "cluster")
 		class("10.227.0.1", "remote_pod")
 	}
+	moved := podByPod(index, 660) // what two nodes have changes, and all of a third one's
+	moved.Peers[0].PodCIDRs, moved.Peers[1].PodCIDRs = moved.Peers[1].PodCIDRs, moved.Peers[0].PodCIDRs
+	for i := range moved.Peers[2].PodCIDRs {
+		moved.Peers[2].PodCIDRs[i] = netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 255, byte(i >> 8), byte(i)}), 32)
+	}
+	full("pods that move", s.Apply(t.Context(), moved))
+	class("10.129.0.1", "remote_pod")
+	class("10.131.0.1", "cluster")
+	class("198.51.100.3", "remote_node")
 	apply(t, s, podByPod(index, 10))
 	if failing := s.Status().Failing; failing != "" {
 		t.Errorf("still failing: %s", failing)

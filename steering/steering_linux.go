@@ -220,7 +220,8 @@ func (s *Steering) grow() (shrink func() error, err error) {
 	remove := func() error { return s.wrote(s.objects.shrink(names, prefixes)) }
 	err = s.wrote(s.objects.grow(names, prefixes))
 	if isFull(err) && len(prefixes.delete) > 0 {
-		// No room for both, so what goes makes it: meanwhile it counts as the cluster's.
+		// No room for both, so what goes makes it, when all came that had room, in the
+		// order of need. A pod counts as the cluster's then, as it does when it has gone.
 		if err = remove(); err == nil {
 			err = s.wrote(s.objects.grow(names, prefixes))
 		}

@@ -125,7 +125,7 @@ func TestFit(t *testing.T) {
 	have := map[bpf.SteerPrefixKey]bpf.SteerPrefix{bpf.Key(cidrs("10.244.2.1/32")[0]): {}}
 	for room := range len(order) + 2 {
 		table := s.table(nil)
-		left := table.fit(room, have)
+		left := table.fit(room+1, have) // an entry stays free
 		var got []string
 		for _, k := range append(byNeed(table.prefixes, have), left...) {
 			got = append(got, k.Prefix().String())

@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 
 	"github.com/wgsteer/wgsteer/dataplane"
+	"github.com/wgsteer/wgsteer/keymgr"
 	"github.com/wgsteer/wgsteer/steering"
 	"github.com/wgsteer/wgsteer/tunnel/tundev"
 )
@@ -36,16 +38,39 @@ func checkSteering(config configuration) []finding {
 
 // checkPodDevices is what steering finds of the devices that pods are said to be behind.
 func checkPodDevices(config configuration) []finding {
-	var findings []finding
+	pods, unknown := podsHere(config)
+	findings := unknown
 	for _, f := range steering.CheckPodDevices(steeringOptions(config), steering.State{
 		Strict:        config.Plane.Policy != dataplane.Permissive,
-		LocalPodCIDRs: config.Plane.PodCIDRs,
+		LocalPodCIDRs: pods,
 		Devices:       config.Plane.Devices,
 		PodDevices:    config.Plane.PodDevices,
 	}) {
 		findings = append(findings, ours(f))
 	}
 	return findings
+}
+
+// podsHere are the prefixes of this node's pods: those configured, or else those that the
+// source told the last daemon. It is told where routes to pods are asked about, and none
+// is known.
+func podsHere(config configuration) ([]netip.Prefix, []finding) {
+	if len(config.Plane.PodCIDRs) > 0 || len(config.Plane.PodDevices) == 0 {
+		return config.Plane.PodCIDRs, nil
+	}
+	claims, err := keymgr.NewStore(config.Plane.StateDir).PeekClaims()
+	own, _ := claims.Apart(config.Plane.Node)
+	switch {
+	case err != nil:
+		return nil, []finding{{"pod-devices", levelWarn, "which pods are here is not known, nor whether routes have them behind podDevices: " + err.Error(), []string{
+			"check as root; where the file is damaged, start wgsteer, which sets it aside and remembers anew",
+		}}}
+	case config.Kubernetes != nil && len(own.PodCIDRs) == 0:
+		return nil, []finding{{"pod-devices", levelWarn, "no daemon has been told yet which pods are here, so no route to them is looked at", []string{
+			"start wgsteer, then check again",
+		}}}
+	}
+	return own.PodCIDRs, nil
 }
 
 func steeringOptions(config configuration) steering.Options {

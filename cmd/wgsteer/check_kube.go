@@ -7,7 +7,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/wgsteer/wgsteer/keymgr"
 	"github.com/wgsteer/wgsteer/keymgr/kube"
+	"github.com/wgsteer/wgsteer/keymgr/kube/v1alpha1"
 )
 
 // examineWithin is how long the API server may take to answer all that is asked.
@@ -35,9 +37,16 @@ func checkKubernetes(ctx context.Context, c configuration) (configuration, []fin
 	if !c.findsCluster() {
 		return c, findings
 	}
-	next, err := c.lookUpCluster(ctx, slog.New(slog.DiscardHandler))
+	remembered, err := keymgr.NewStore(c.Plane.StateDir).PeekCluster()
+	if err != nil {
+		findings = append(findings, finding{"clusterCIDRs", levelWarn, err.Error(), nil})
+	}
+	next, err := c.lookUpCluster(ctx, slog.New(slog.DiscardHandler), remembered)
 	return next, append(findings, judgeCluster(next, err))
 }
+
+// again is what to do about an answer that did not come, or may be another next time.
+const again = "where it took too long or the API server was just starting, check again"
 
 // judgeKubernetes is pure.
 func judgeKubernetes(c configuration, e kube.Examination) []finding {
@@ -54,7 +63,10 @@ func judgeKubernetes(c configuration, e kube.Examination) []finding {
 func judgeRights(e kube.Examination) finding {
 	switch {
 	case e.RefusedError != nil:
-		return finding{"rights", levelFail, e.RefusedError.Error(), nil}
+		return finding{"rights", levelFail, e.RefusedError.Error(), []string{
+			"every account may ask by default (ClusterRole system:basic-user); this shows what this one may: kubectl auth can-i --list",
+			again,
+		}}
 	case len(e.Refused) == 0:
 		return finding{"rights", levelOK, "all that is needed is allowed", nil}
 	}
@@ -70,7 +82,10 @@ func judgeRights(e kube.Examination) finding {
 func judgeDefinition(e kube.Examination) finding {
 	switch {
 	case e.DefinedError != nil:
-		return finding{"definition", levelFail, "ask for the kind WireGuardNode: " + e.DefinedError.Error(), nil}
+		return finding{"definition", levelFail, "ask for the kind WireGuardNode: " + e.DefinedError.Error(), []string{
+			"see what the API server says: kubectl get --raw /apis/" + v1alpha1.GroupVersion.String(),
+			again,
+		}}
 	case !e.Defined:
 		return finding{"definition", levelFail, "the API server has no WireGuardNodes (wgsteer.io/v1alpha1)",
 			[]string{"kubectl apply --server-side -f deploy/helm/wgsteer/crds"}}
@@ -81,7 +96,10 @@ func judgeDefinition(e kube.Examination) finding {
 func judgeOwnNode(name string, e kube.Examination) finding {
 	switch {
 	case e.NodeError != nil:
-		return finding{"node", levelFail, fmt.Sprintf("read the Node %s: %v", name, e.NodeError), nil}
+		return finding{"node", levelFail, fmt.Sprintf("read the Node %s: %v", name, e.NodeError), []string{
+			"see what the API server says: kubectl get node " + name + "; where it refuses, rights names what is missing",
+			again,
+		}}
 	case !e.Node:
 		return finding{"node", levelFail, "there is no Node " + name, []string{
 			"set " + nodeNameVariable + " in the pod to spec.nodeName, or node to the name that kubectl get nodes shows",

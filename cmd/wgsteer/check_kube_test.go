@@ -45,8 +45,10 @@ func TestJudgeKubernetes(t *testing.T) {
 			"fail node: there is no Node node-a | set NODE_NAME in the pod to spec.nodeName, or node to the name that kubectl get nodes shows",
 		}},
 		"nothing is told": {failing, []string{
-			"ok kubernetes: the API server answers, version v1.37.2", "fail rights: no reviews",
-			"fail definition: ask for the kind WireGuardNode: no discovery", "fail node: read the Node node-a: forbidden",
+			"ok kubernetes: the API server answers, version v1.37.2",
+			"fail rights: no reviews | every account may ask by default (ClusterRole system:basic-user); this shows what this one may: kubectl auth can-i --list | " + again,
+			"fail definition: ask for the kind WireGuardNode: no discovery | see what the API server says: kubectl get --raw /apis/wgsteer.io/v1alpha1 | " + again,
+			"fail node: read the Node node-a: forbidden | see what the API server says: kubectl get node node-a; where it refuses, rights names what is missing | " + again,
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -32,6 +32,23 @@ type foundCluster struct {
 	Unconfirmed string `json:"unconfirmed,omitempty"`
 	// Unsaved says why a start without API server will not have it; "" where it will.
 	Unsaved string `json:"unsaved,omitempty"`
+	// SetAside is where what was remembered is now, damaged; "" where it was not.
+	SetAside string `json:"setAside,omitempty"`
+}
+
+// problems are what is wrong with what is remembered, on a node of this name.
+func (f foundCluster) problems(node string) []keymgr.Problem {
+	var problems []keymgr.Problem
+	tell := func(warning bool, format string, args ...any) {
+		problems = append(problems, keymgr.Problem{Node: node, Record: "clusterCIDRs", Warning: warning, Message: fmt.Sprintf(format, args...)})
+	}
+	if f.Unsaved != "" {
+		tell(false, "a start without API server will not have what was found of the cluster: %s; mend that, then reload", f.Unsaved)
+	}
+	if f.SetAside != "" {
+		tell(true, "what was remembered of the cluster was corrupt: it was set aside as %s, and found anew; look into the disk, then delete that file", f.SetAside)
+	}
+	return problems
 }
 
 // finder asks the cluster for its prefixes, once. Where it answered, and does not
@@ -47,10 +64,17 @@ func (c configuration) withCluster(ctx context.Context, log *slog.Logger) (confi
 	if !c.findsCluster() {
 		return c, nil
 	}
-	c, err := c.lookUpCluster(ctx, log)
+	remembered, setAside, err := keymgr.NewStore(c.Plane.StateDir).LoadCluster()
 	if err != nil {
+		log.Warn("what was found of the cluster before cannot be read", "error", err)
+	}
+	if setAside != "" {
+		log.Warn("what was found of the cluster before is corrupt, and set aside", "file", setAside)
+	}
+	if c, err = c.lookUpCluster(ctx, log, remembered); err != nil {
 		return c, err
 	}
+	c.Cluster.SetAside = setAside
 	log.Info("pods of the cluster", "clusterCIDRs", commas(c.Cluster.CIDRs), "from", c.Cluster.From, "unconfirmed", c.Cluster.Unconfirmed)
 	c.rememberCluster(log)
 	return c, nil
@@ -65,16 +89,13 @@ func (c configuration) rememberCluster(log *slog.Logger) {
 	}
 }
 
-// lookUpCluster finds them, and remembers nothing. Where nothing is known at all that
-// is an error: before anything is guarded it has to be known what a pod is.
-func (c configuration) lookUpCluster(ctx context.Context, log *slog.Logger) (configuration, error) {
+// lookUpCluster finds them, or takes those that are remembered, and remembers nothing.
+// Where nothing is known at all that is an error: before anything is guarded it has to be
+// known what a pod is.
+func (c configuration) lookUpCluster(ctx context.Context, log *slog.Logger, remembered keymgr.Cluster) (configuration, error) {
 	find, err := c.finder()
 	if err != nil {
 		return c, err
-	}
-	remembered, err := keymgr.NewStore(c.Plane.StateDir).LoadCluster()
-	if err != nil {
-		log.Warn("what was found of the cluster before cannot be read", "error", err)
 	}
 	found, err := recall(ctx, log, find, remembered)
 	if err != nil {
@@ -138,6 +159,7 @@ func findOnce(ctx context.Context, _ *slog.Logger, find finder) (keymgr.Cluster,
 func findRepeatedly(ctx context.Context, log *slog.Logger, find finder) (keymgr.Cluster, error) {
 	ctx, cancel := context.WithTimeout(ctx, findWithin)
 	defer cancel()
+	start := time.Now()                     // ctx may have less time
 	last := error(context.DeadlineExceeded) // of a try that the end did not interrupt
 	for {
 		found, err := find(ctx)
@@ -150,7 +172,7 @@ func findRepeatedly(ctx context.Context, log *slog.Logger, find finder) (keymgr.
 		}
 		select {
 		case <-ctx.Done():
-			return keymgr.Cluster{}, fmt.Errorf("the API server did not tell within %s: %w; mend that, or %w", findWithin, last, errNotToBeFound)
+			return keymgr.Cluster{}, fmt.Errorf("the API server did not tell within %s: %w; mend that, or %w", time.Since(start).Round(100*time.Millisecond), last, errNotToBeFound)
 		case <-time.After(findPause):
 		}
 	}

@@ -89,6 +89,21 @@ func TestRecall(t *testing.T) {
 	}
 }
 
+// check has less time for it, and says how long it took.
+func TestSearchCutShort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 12300*time.Millisecond)
+		defer cancel()
+		never := func(context.Context) (keymgr.Cluster, error) {
+			return keymgr.Cluster{}, errors.New("connection refused")
+		}
+		_, err := recall(ctx, slog.New(slog.DiscardHandler), never, keymgr.Cluster{})
+		if want := "the API server did not tell within 12.3s: connection refused;"; err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	})
+}
+
 // What is found counts where the rest of the configuration agrees with it.
 func TestFoundClusterIsValidated(t *testing.T) {
 	c, err := parseConfig("f", []byte("nodeIPs: [192.0.2.1]\npodCIDRs: [10.244.1.0/24]\nsource: {kubernetes: {}}\n"), nodeNames{host: "h"})
@@ -213,6 +228,48 @@ func TestALookChangesNothing(t *testing.T) {
 	s, files := look()
 	if files != 1 || !slices.ContainsFunc(s.Problems, func(p keymgr.Problem) bool { return strings.Contains(p.Message, "kubernetes.json is corrupt") }) {
 		t.Errorf("%d files after a look at a damaged one, problems %+v", files, s.Problems)
+	}
+}
+
+// What is damaged is shown to who looks, and set aside and told by who starts.
+func TestDamagedCluster(t *testing.T) {
+	e, _, _ := testEnv()
+	c, err := loadConfig(e, awayConfig(t, t.TempDir()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(c.Plane.StateDir, "cluster.json")
+	if err := os.Mkdir(c.Plane.StateDir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond) // there is no API server
+	defer cancel()
+	_, found := checkKubernetes(ctx, c)
+	if !slices.ContainsFunc(found, func(f finding) bool {
+		return f.Name == "clusterCIDRs" && f.Level == levelWarn && strings.Contains(f.Detail, path+" is corrupt")
+	}) {
+		t.Errorf("check: %+v", found)
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Errorf("after check: %v", err)
+	}
+	var logged bytes.Buffer
+	if _, err := c.withCluster(ctx, slog.New(slog.NewTextHandler(&logged, nil))); err == nil || !strings.Contains(logged.String(), "set aside") {
+		t.Errorf("%v; logged\n%s", err, &logged)
+	}
+	if aside, err := filepath.Glob(path + "?*"); err != nil || len(aside) != 1 {
+		t.Errorf("set aside: %q, %v", aside, err)
+	}
+	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("after a start: %v", err)
+	}
+	d := stopped(t)
+	d.config.Cluster = &foundCluster{SetAside: path + ".corrupt"}
+	if p := d.status().Problems; len(p) != 1 || !p[0].Warning || !strings.Contains(p[0].Message, "set aside as "+path+".corrupt") {
+		t.Errorf("problems %+v", p)
 	}
 }
 

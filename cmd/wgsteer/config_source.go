@@ -16,7 +16,7 @@ type kubernetesConfig struct {
 	PodAddresses podAddresses `json:"podAddresses"`
 	// Kubeconfig is a file that says how to reach the API server; "": as a pod does.
 	Kubeconfig string `json:"kubeconfig"`
-	// StartupTaint is the key of a taint to take off this node when it is guarded; ""
+	// StartupTaint is the key of a taint to take off this node when it is guarded and ready; ""
 	// for none.
 	StartupTaint string `json:"startupTaint"`
 }

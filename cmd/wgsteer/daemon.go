@@ -15,7 +15,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/wgsteer/wgsteer/dataplane"
-	"github.com/wgsteer/wgsteer/keymgr"
 	"github.com/wgsteer/wgsteer/keymgr/kube"
 )
 
@@ -154,9 +153,8 @@ func (d *daemon) planeStatus() dataplane.Status {
 	s := d.plane.Status()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if c := d.config.Cluster; c != nil && c.Unsaved != "" {
-		s.Problems = append([]keymgr.Problem{{Node: s.Node, Record: "clusterCIDRs", Message: fmt.Sprintf(
-			"a start without API server will not have what was found of the cluster: %s; mend that, then reload", c.Unsaved)}}, s.Problems...)
+	if c := d.config.Cluster; c != nil {
+		s.Problems = append(c.problems(s.Node), s.Problems...)
 	}
 	return s
 }

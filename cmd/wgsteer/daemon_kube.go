@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"time"
 
+	"github.com/wgsteer/wgsteer/dataplane"
 	"github.com/wgsteer/wgsteer/keymgr/kube/v1alpha1"
 )
 
@@ -19,7 +20,7 @@ const (
 )
 
 // tellCluster keeps this node's record in Kubernetes in the picture of how it is, and
-// takes a start-up taint off the node once it is guarded; again where the node
+// takes a start-up taint off the node once pods may come; again where the node
 // gets it again, as one that registers anew does; "" is no taint.
 func (d *daemon) tellCluster(ctx context.Context, taint string) error {
 	var seen silence
@@ -38,8 +39,7 @@ func (d *daemon) tellCluster(ctx context.Context, taint string) error {
 			}
 			told = next
 		}
-		stands, _ := guardStands(status)
-		if stands && taint != "" {
+		if taint != "" && podsMayCome(status) {
 			failing = d.removeTaint(ctx, taint, failing)
 		}
 		period := tellStarting
@@ -52,6 +52,14 @@ func (d *daemon) tellCluster(ctx context.Context, taint string) error {
 		case <-time.After(period):
 		}
 	}
+}
+
+// podsMayCome reports whether the start-up taint has nothing more to wait for: the guard
+// stands, and it is known which pods are this node's, as the state ready says. Before
+// that nothing has told of those that clusterCIDRs do not hold.
+func podsMayCome(s dataplane.Status) bool {
+	stands, _ := guardStands(s)
+	return stands && s.Ready
 }
 
 // removeTaint tries once, and logs a failure when it is another than before, which

@@ -51,7 +51,8 @@ func judgeReady(s dataplane.Status) judgement {
 }
 
 // guardStands reports whether what must not leave or enter in plaintext is stopped,
-// as far as the policy says; why says in CamelCase what is missing.
+// as far as the policy says and this node's own part goes: what another node says of its
+// pods keeps none from this one. why says in CamelCase what is missing.
 func guardStands(s dataplane.Status) (stands bool, why string) {
 	switch {
 	case s.State == dataplane.Stopped || s.State == dataplane.Checking || s.State == dataplane.Guarding:
@@ -59,10 +60,14 @@ func guardStands(s dataplane.Status) (stands bool, why string) {
 	case s.Steering.Failing != "":
 		return false, "LayerFailing"
 	case s.Policy == dataplane.Strict && unguarded(s) != "":
-		return false, "PodsOutsideCluster"
+		return false, podsOutsideCluster
 	}
 	return true, ""
 }
+
+// podsOutsideCluster is the reason why pods are not guarded that clusterCIDRs do not
+// hold, those of this node or of others.
+const podsOutsideCluster = "PodsOutsideCluster"
 
 // unguarded says which pods of this node the guard does not know as such.
 func unguarded(s dataplane.Status) string {
@@ -80,6 +85,9 @@ func judgeGuarded(s dataplane.Status) judgement {
 	switch {
 	case !stands:
 		j.reason, j.message = why, cmp.Or(s.Steering.Failing, unguarded(s), "the guard is not in place yet")
+	case s.Policy == dataplane.Strict && len(s.PodsOutside) > 0:
+		j.reason = podsOutsideCluster
+		j.message = "clusterCIDRs do not hold all pods of " + some(s.PodsOutside) + ": those talk in plaintext; add prefixes there that hold them"
 	case s.Policy == dataplane.Permissive:
 		j.reason, j.message = "Permissive", "the policy is permissive: what cannot be encrypted passes in plaintext, and is counted"
 	default:

@@ -72,6 +72,16 @@ func TestRecordConditions(t *testing.T) {
 			},
 			want: []string{"Ready=True Ready: ", "Guarded=False PodsOutsideCluster: 10.9.0.0/24 is in none of clusterCIDRs", "PeersReachable=True PeersAnswer: "},
 		},
+		"pods of others that the guard does not know": {
+			change: func(s *dataplane.Status) { s.PodsOutside = []string{"node-b", "node-c"} },
+			want:   []string{"Ready=True Ready: ", "Guarded=False PodsOutsideCluster: clusterCIDRs do not hold all pods of node-b, node-c: those talk in plaintext; add prefixes there that hold them", "PeersReachable=True PeersAnswer: "},
+		},
+		"the same, permissive": {
+			change: func(s *dataplane.Status) {
+				s.Policy, s.PodsOutside = dataplane.Permissive, []string{"node-b"}
+			},
+			want: []string{"Ready=True Ready: ", "Guarded=False Permissive: the policy is permissive: what cannot be encrypted passes in plaintext, and is counted", "PeersReachable=True PeersAnswer: "},
+		},
 		"alone": {
 			change: func(s *dataplane.Status) { s.Peers = nil },
 			want:   []string{"Ready=True Ready: ", "Guarded=True Strict: ", "PeersReachable=True NoPeers: "},

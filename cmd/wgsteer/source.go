@@ -48,14 +48,11 @@ func (c configuration) finder() (finder, error) {
 		return nil, err
 	}
 	return func(ctx context.Context) (keymgr.Cluster, error) {
-		facts, err := kube.Discover(ctx, client, c.Plane.Node)
-		if err != nil {
-			return keymgr.Cluster{}, err
+		found, err := kube.Discover(ctx, client)
+		if err == nil && len(found.CIDRs) == 0 {
+			err = fmt.Errorf("the cluster does not tell them: %w", errNotToBeFound)
 		}
-		if len(facts.ClusterCIDRs) == 0 {
-			return keymgr.Cluster{}, fmt.Errorf("the cluster does not tell them: %w", errNotToBeFound)
-		}
-		return keymgr.Cluster{CIDRs: facts.ClusterCIDRs, From: facts.From}, nil
+		return found, err
 	}, nil
 }
 

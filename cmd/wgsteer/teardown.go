@@ -54,8 +54,12 @@ the daemon in a DaemonSet, which would start again what ends.`,
 			if err != nil {
 				return err
 			}
-			signals, stop := env.Signals(unix.SIGTERM, os.Interrupt)
-			defer stop()
+			var signals <-chan os.Signal
+			if hold { // one that comes while it works is not lost; without, it ends there as any process
+				var stop func()
+				signals, stop = env.Signals(unix.SIGTERM, os.Interrupt)
+				defer stop()
+			}
 			done := env.waiting("removing programs and routes")
 			result, err := teardown(config)
 			done()

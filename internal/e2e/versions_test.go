@@ -52,7 +52,7 @@ func buildPrevious(t *testing.T) string {
 		t.Skip("the binaries were built elsewhere (WGSTEER_BINARY)")
 	}
 	if out, err := exec.Command("git", "rev-parse", "--verify", previous+"^{commit}").CombinedOutput(); err != nil {
-		t.Skipf("this clone has no commit %s, the previous version: %v\n%s", previous, err, out)
+		t.Skipf("this clone has no commit %s, the previous version (a shallow one gets it by git fetch --unshallow): %v\n%s", previous, err, out)
 	}
 	tree := t.TempDir()
 	script := fmt.Sprintf("git -C ../.. archive %s | tar -x -C '%s'", previous, tree)

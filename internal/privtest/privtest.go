@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"syscall"
@@ -53,10 +54,19 @@ func Root(t testing.TB) {
 	}
 }
 
-// Tool needs an executable of that name in PATH.
+// Tool needs an executable of that name in PATH, or where scripts/setup puts those that
+// it does not install.
 func Tool(t testing.TB, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
+	if err == nil {
+		return path
+	}
+	cache, err := os.UserCacheDir()
+	path = filepath.Join(cache, "wgsteer", "tools", name)
+	if err == nil {
+		_, err = os.Stat(path)
+	}
 	if err != nil {
 		Missing(t, fmt.Sprintf("this test needs %s (scripts/setup installs it)", name))
 	}

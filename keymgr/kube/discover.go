@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -14,71 +15,53 @@ import (
 	"github.com/wgsteer/wgsteer/keymgr"
 )
 
-// Facts are what a cluster tells of itself.
-type Facts struct {
-	// ClusterCIDRs hold the pods of all nodes; nil: it does not tell them.
-	ClusterCIDRs []netip.Prefix
-	// From says where they were found, for people.
-	From string
-	// PodCIDRs of this node, by its Node; nil: there are none.
-	PodCIDRs []netip.Prefix
-}
-
 const systemNamespace = "kube-system"
 
-// Discover asks once: kubeadm's configuration, and the command lines of
-// kube-controller-manager where Pods may be read. An error says that the API server
-// could not be asked, or that what it said makes no sense; a cluster that tells
-// nothing, or may not be asked for it, is none.
-func Discover(ctx context.Context, c *Client, self string) (Facts, error) {
+// Discover asks once for the prefixes of the cluster's pods: kubeadm's configuration, and
+// the command lines of kube-controller-manager where Pods may be read. An error says that
+// the API server could not be asked, or that what it said makes no sense; a cluster that
+// tells nothing, or may not be asked for it, is none, and the zero value.
+func Discover(ctx context.Context, c *Client) (keymgr.Cluster, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestWithin)
 	defer cancel()
-	var f Facts
-	n, err := c.CoreV1().Nodes().Get(ctx, self, metav1.GetOptions{})
-	switch {
-	case err == nil:
-		_, node, _ := factsOfNode(self)(n)
-		f.PodCIDRs, _ = prefixesOfNode(self, node.podCIDRs) // Run tells what is wrong with them
-	case !silent(err):
-		return f, fmt.Errorf("find out about the cluster: %s", explain(c.Server, nodesResource, err))
-	}
-	for _, ask := range []func(context.Context) ([]netip.Prefix, string, error){c.kubeadm, c.controllerManager} {
-		cidrs, from, err := ask(ctx)
-		if err != nil && !silent(err) {
-			return f, fmt.Errorf("find the prefixes of the cluster's pods: %w", err)
-		}
-		if len(cidrs) > 0 {
-			f.ClusterCIDRs, f.From = cidrs, from
-			break
+	for _, ask := range []func(context.Context) (keymgr.Cluster, error){c.kubeadm, c.controllerManager} {
+		if found, err := ask(ctx); err != nil || len(found.CIDRs) > 0 {
+			return found, err
 		}
 	}
-	return f, nil
+	return keymgr.Cluster{}, nil
 }
 
-// silent reports whether err is the answer of a cluster that does not tell.
-func silent(err error) bool { return apierrors.IsNotFound(err) || apierrors.IsForbidden(err) }
+// untold is an error of a request for some resource; nil where it is the answer of a
+// cluster that does not tell.
+func (c *Client) untold(what string, err error) error {
+	if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) {
+		return nil
+	}
+	return errors.New(explain(c.Server, what, err))
+}
 
-func (c *Client) kubeadm(ctx context.Context) ([]netip.Prefix, string, error) {
+func (c *Client) kubeadm(ctx context.Context) (keymgr.Cluster, error) {
 	const name = "kubeadm-config"
 	m, err := c.CoreV1().ConfigMaps(systemNamespace).Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
-		return nil, "", err
+		return keymgr.Cluster{}, c.untold("configmaps", err)
 	}
 	cidrs, field, err := fromKubeadm(m.Data["ClusterConfiguration"])
 	from := "ConfigMap " + systemNamespace + "/" + name
 	if err != nil {
-		return nil, "", fmt.Errorf("%s: %w; set clusterCIDRs", from, err)
+		return keymgr.Cluster{}, fmt.Errorf("%s: %w; set clusterCIDRs", from, err)
 	}
-	return cidrs, from + ", " + field, nil
+	return keymgr.Cluster{CIDRs: cidrs, From: from + ", " + field}, nil
 }
 
 // controllerManager believes Pods of the control plane alone: any kubelet can make a
 // Pod with that label on its own node, and every node would take from it what a pod
 // is. It cannot label its Node so (NodeRestriction, an admission plugin).
-func (c *Client) controllerManager(ctx context.Context) ([]netip.Prefix, string, error) {
+func (c *Client) controllerManager(ctx context.Context) (keymgr.Cluster, error) {
 	pods, err := c.CoreV1().Pods(systemNamespace).List(ctx, metav1.ListOptions{LabelSelector: "component=kube-controller-manager"})
 	if err != nil {
-		return nil, "", err
+		return keymgr.Cluster{}, c.untold(podsResource, err)
 	}
 	for _, p := range pods.Items {
 		for _, container := range p.Spec.Containers {
@@ -87,21 +70,24 @@ func (c *Client) controllerManager(ctx context.Context) ([]netip.Prefix, string,
 				continue
 			}
 			n, err := c.CoreV1().Nodes().Get(ctx, p.Spec.NodeName, metav1.GetOptions{})
-			if err != nil && !silent(err) {
-				return nil, "", err
+			if err != nil {
+				if err = c.untold(nodesResource, err); err != nil {
+					return keymgr.Cluster{}, err
+				}
+				continue
 			}
-			if _, trusted := n.GetLabels()[controlPlane]; err != nil || !trusted {
+			if _, trusted := n.Labels[controlPlane]; !trusted {
 				continue
 			}
 			from := "Pod " + systemNamespace + "/" + p.Name + ", --" + clusterCIDR
 			cidrs, err := parseCIDRs(value)
 			if err != nil {
-				return nil, "", fmt.Errorf("%s: %w; set clusterCIDRs", from, err)
+				return keymgr.Cluster{}, fmt.Errorf("%s: %w; set clusterCIDRs", from, err)
 			}
-			return cidrs, from, nil
+			return keymgr.Cluster{CIDRs: cidrs, From: from}, nil
 		}
 	}
-	return nil, "", nil
+	return keymgr.Cluster{}, nil
 }
 
 const (

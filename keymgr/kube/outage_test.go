@@ -147,15 +147,15 @@ func testDiscover(t *testing.T, b *bench) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	find := func() kube.Facts {
+	find := func() keymgr.Cluster {
 		t.Helper()
-		f, err := kube.Discover(t.Context(), client, "node-a")
+		f, err := kube.Discover(t.Context(), client)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return f
 	}
-	if f := find(); f.ClusterCIDRs != nil || len(f.PodCIDRs) != 1 || f.PodCIDRs[0].String() != podCIDR(1) {
+	if f := find(); f.CIDRs != nil || f.From != "" {
 		t.Errorf("a cluster that tells nothing: %+v", f)
 	}
 	b.Create(t, `
@@ -173,11 +173,11 @@ kind: Pod
 metadata: {name: a-worker-says-so, namespace: kube-system, labels: {component: kube-controller-manager}}
 spec: {nodeName: node-b, hostNetwork: true, containers: [{name: main, image: none, command: [kube-controller-manager, --cluster-cidr=192.0.2.0/30]}]}
 `)
-	if f := find(); f.ClusterCIDRs != nil {
+	if f := find(); f.CIDRs != nil {
 		t.Errorf("by Pods of workers: %+v", f)
 	}
 	b.Kubectl(t, "", "label", "node", "node-a", "node-role.kubernetes.io/control-plane=")
-	if f := find(); len(f.ClusterCIDRs) != 1 || f.ClusterCIDRs[0].String() != "10.1.0.0/16" || f.From != "Pod kube-system/kube-controller-manager-a, --cluster-cidr" {
+	if f := find(); len(f.CIDRs) != 1 || f.CIDRs[0].String() != "10.1.0.0/16" || f.From != "Pod kube-system/kube-controller-manager-a, --cluster-cidr" {
 		t.Errorf("by the controller manager: %+v", f)
 	}
 	b.Create(t, `
@@ -186,11 +186,17 @@ kind: ConfigMap
 metadata: {name: kubeadm-config, namespace: kube-system}
 data: {ClusterConfiguration: "networking: {podSubnet: '10.2.0.0/16,fd00:2::/48'}"}
 `)
-	if f := find(); len(f.ClusterCIDRs) != 2 || f.ClusterCIDRs[0].String() != "10.2.0.0/16" || f.From != "ConfigMap kube-system/kubeadm-config, networking.podSubnet" {
+	if f := find(); len(f.CIDRs) != 2 || f.CIDRs[0].String() != "10.2.0.0/16" || f.From != "ConfigMap kube-system/kubeadm-config, networking.podSubnet" {
 		t.Errorf("by kubeadm: %+v", f)
 	}
-	if _, err := kube.Discover(canceled(t), client, "node-a"); err == nil {
-		t.Error("no error without an answer")
+	if _, err := kube.Discover(canceled(t), client); err == nil || !strings.HasPrefix(err.Error(), "API server https://") {
+		t.Errorf("without an answer: %v", err)
+	}
+	if client, err = kube.NewClient(b.Client("nobody's")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := kube.Discover(t.Context(), client); err == nil || !strings.Contains(err.Error(), "does not know who asks (401)") {
+		t.Errorf("by a stranger: %v", err)
 	}
 }
 

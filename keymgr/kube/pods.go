@@ -18,6 +18,41 @@ type podFacts struct {
 	ending  bool // it is being deleted
 }
 
+// maxPodsOfNode is how many pods of one node count. Kubernetes is made for 110 on a node
+// (kubelet's maxPods, "Considerations for large clusters"), clouds allow some 250. Whoever
+// has one kubelet's credentials can make Pods there without end, and all nodes share
+// 65,536 prefixes: without a bound those of one would be in the way of all others'.
+const maxPodsOfNode = 1024
+
+// beyond are those pods, the youngest, that their node has too many of, by name. Each
+// such node is told.
+func beyond(pods map[string]podFacts) (left map[string]bool, problems []keymgr.Problem) {
+	count := make(map[string]int)
+	for _, p := range pods {
+		count[p.node]++
+	}
+	crowds := make(map[string][]string)
+	for name, p := range pods {
+		if count[p.node] > maxPodsOfNode {
+			crowds[p.node] = append(crowds[p.node], name)
+		}
+	}
+	left = make(map[string]bool)
+	for node, names := range crowds {
+		slices.SortFunc(names, func(a, b string) int {
+			return cmp.Or(pods[a].created.Compare(pods[b].created), cmp.Compare(a, b))
+		})
+		for _, name := range names[maxPodsOfNode:] {
+			left[name] = true
+		}
+		// Without their number: it may change with each pod, and every node writes this.
+		problems = append(problems, keymgr.Problem{Node: node, Record: "nodes/" + node, Message: fmt.Sprintf(
+			"more than %d pods have addresses on this node; the youngest of them are not used as its pods, and are cut off from other nodes; look who makes them: "+
+				"kubectl get pods -A --field-selector spec.nodeName=%s --sort-by .metadata.creationTimestamp", maxPodsOfNode, node)})
+	}
+	return left, problems
+}
+
 // claim is one pod's claim of one address.
 type claim struct {
 	ip   netip.Addr
@@ -45,17 +80,20 @@ func precedes(a, b claim, had map[netip.Addr]string) int {
 
 // prefixesOfPods returns each node's pods as prefixes of single addresses, sorted; had
 // says which node had an address before. An address that two pods have, both there
-// to stay, is told.
+// to stay, is told, and so is what beyond leaves out.
 func prefixesOfPods(pods map[string]podFacts, had map[netip.Addr]string) (map[string][]netip.Prefix, []keymgr.Problem) {
+	left, problems := beyond(pods)
 	claims := make([]claim, 0, len(pods))
 	for name, p := range pods {
+		if left[name] {
+			continue
+		}
 		for _, ip := range p.ips {
 			claims = append(claims, claim{ip, name, p})
 		}
 	}
 	slices.SortFunc(claims, func(a, b claim) int { return precedes(a, b, had) })
 	prefixes := make(map[string][]netip.Prefix)
-	var problems []keymgr.Problem
 	for i, c := range claims {
 		if i == 0 || claims[i-1].ip != c.ip {
 			prefixes[c.pod.node] = append(prefixes[c.pod.node], netip.PrefixFrom(c.ip, c.ip.BitLen()))

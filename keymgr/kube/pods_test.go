@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -56,6 +57,36 @@ func TestPrefixesOfPods(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestPodsBeyondOfOneNode: a kubelet that says of ever more Pods that they are there is in
+// nobody's way but its own, and cannot take an address by one that does not count.
+func TestPodsBeyondOfOneNode(t *testing.T) {
+	pods := map[string]podFacts{
+		"z/old":    {node: "b", ips: addrs("10.2.0.1"), created: time.Unix(1, 0)},
+		"a/newest": {node: "b", ips: addrs("10.3.0.1", "fd00::1"), created: time.Unix(9e9, 0)},
+		"a/young":  {node: "c", ips: addrs("10.3.0.1"), created: time.Unix(9e9+1, 0)},
+	}
+	for i := range maxPodsOfNode - 1 {
+		pods[fmt.Sprintf("m/%d", i)] = podFacts{node: "b", ips: []netip.Addr{netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)})}, created: time.Unix(2, 0)}
+	}
+	v := three()
+	v.from, v.pods = FromPods, pods
+	look := func(what string, b int, c, told string) {
+		t.Helper()
+		var m memory
+		s := m.snapshot(v)
+		if len(s.Nodes[1].PodCIDRs) != b || !slices.Contains(s.Nodes[1].PodCIDRs, prefixes("10.2.0.1/32")[0]) || fmt.Sprint(s.Nodes[2].PodCIDRs) != c {
+			t.Errorf("%s: %d prefixes of b, %v of c", what, len(s.Nodes[1].PodCIDRs), s.Nodes[2].PodCIDRs)
+		}
+		if _, all := brief(s); told == "" && len(all) != 0 || told != "" && (len(all) != 1 || !strings.HasPrefix(all[0], told) || s.Problems[0].Warning) {
+			t.Errorf("%s: told %q", what, all)
+		}
+	}
+	look("one too many", maxPodsOfNode, "[10.3.0.1/32]", "b: more than 1024 pods")
+	delete(pods, "m/7") // the newest counts now, and is older than the other with its address
+	delete(pods, "a/young")
+	look("as many as count", maxPodsOfNode+1, "[]", "")
 }
 
 // An old pod that suddenly has the address of a young one does not get it.
