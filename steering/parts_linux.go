@@ -68,15 +68,15 @@ func (s *Steering) pinMaps() error {
 	return s.wrote(pinned, err)
 }
 
-// lack notes, in this reconciliation, a layer that cannot be had here while the others
-// stand; no err, no lack.
+// lack notes, in this reconciliation, a layer, or a part of one, that cannot be had here
+// while the others stand; no err, no lack.
 func (s *Steering) lack(layer string, err error) {
 	if err == nil {
 		return
 	}
 	s.lacks[layer] = oneLine(err)
 	if s.lacks[layer] != s.lacked[layer] {
-		s.options.Logger.Error("a layer is missing", "layer", layer, "error", s.lacks[layer])
+		s.options.Logger.Error("a layer is missing, or a part of it", "layer", layer, "error", s.lacks[layer])
 	}
 }
 

@@ -125,8 +125,8 @@ func TestMorePrefixesThanTheMapHolds(t *testing.T) {
 	t.Logf("too many: %v", time.Since(begin).Round(time.Millisecond))
 	full := func(what string, err error) {
 		t.Helper()
-		if err == nil || !strings.Contains(err.Error(), "65536") || s.Status().Failing != err.Error() {
-			t.Errorf("%s: %v; told as %q", what, err, s.Status().Failing)
+		if told := s.Status().Failing; err != nil || !strings.Contains(told, "to a map of 65536 entries: it is full") {
+			t.Errorf("%s: %v; told as %q", what, err, told)
 		}
 		if got := entries(t, o); got != 65535 { // one is for changes
 			t.Errorf("%s: %d entries", what, got)
@@ -166,6 +166,9 @@ func TestMorePrefixesThanTheMapHolds(t *testing.T) {
 	class("10.131.0.1", "cluster")
 	class("198.51.100.3", "remote_node")
 	apply(t, s, podByPod(index, 10))
+	if r := s.Status().Repairs; len(r) > 0 {
+		t.Errorf("%d parts are said to have been put back, such as %+v", len(r), r[0])
+	}
 	if failing := s.Status().Failing; failing != "" {
 		t.Errorf("still failing: %s", failing)
 	}

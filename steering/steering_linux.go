@@ -49,7 +49,8 @@ func New(options Options) (*Steering, error) {
 // Apply makes the kernel what state says, by the smallest change. It needs no
 // Run. A state that is not valid changes nothing; after another error a part
 // has changed, as much as could be done without opening a way for plaintext,
-// and Run goes on trying.
+// and Run goes on trying. What cannot be had here at all, such as nf_tables or an entry
+// for a prefix in a full map, is no error: Status tells.
 //
 // When it adds peers, the tunnel has to know them already; when it removes some,
 // the tunnel still has to.
@@ -199,8 +200,8 @@ func (s *Steering) converge() error {
 	return errors.Join(errs...)
 }
 
-// grow brings what is new into the maps, and returns what takes away the rest. That
-// some had no room is an error with which all others are as they should.
+// grow brings what is new into the maps, and returns what takes away the rest. Where some
+// have no room, that is a lack, with which all others are as they should.
 func (s *Steering) grow() (shrink func() error, err error) {
 	if s.have == nil {
 		have, err := s.objects.readContents()
@@ -214,7 +215,7 @@ func (s *Steering) grow() (shrink func() error, err error) {
 	if guard { // it takes away only what there is no room for
 		want.keep(s.have.prefixes)
 	}
-	left := want.fit(int(s.objects.Prefixes.MaxEntries()), s.have.prefixes)
+	s.lack("prefixes", s.objects.leftOut(want.fit(int(s.objects.Prefixes.MaxEntries()), s.have.prefixes)))
 	prefixes := diff(s.have.prefixes, want.prefixes, false)
 	names := diff(s.have.names, want.names, guard)
 	remove := func() error { return s.wrote(s.objects.shrink(names, prefixes)) }
@@ -238,7 +239,7 @@ func (s *Steering) grow() (shrink func() error, err error) {
 		names.applyDelete(s.have.names)
 		prefixes.applyDelete(s.have.prefixes)
 		return nil
-	}, s.objects.leftOut(left)
+	}, nil
 }
 
 // tunnel makes the tunnel device ready for packets in both directions. Its
