@@ -35,7 +35,11 @@ func TestGSOPacketsStayWhole(t *testing.T) {
 		return read/packets > 20_000
 	}
 	for _, family := range c.Families {
-		if !whole(family) && !whole(family) && !whole(family) {
+		ok := false
+		for attempt := 0; attempt < 3 && !ok; attempt++ {
+			ok = whole(family)
+		}
+		if !ok {
 			t.Errorf("IPv%d: a read brings 20,000 bytes at most on average; GSO packets do not arrive whole", family)
 		}
 	}

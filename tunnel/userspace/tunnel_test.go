@@ -133,7 +133,11 @@ func TestReadsAreWhole(t *testing.T) {
 		return mean > 20_000
 	}
 	for network, addr := range map[string]string{"tcp4": "10.9.0.2", "tcp6": "fd09::2"} {
-		if !whole(network, addr) && !whole(network, addr) && !whole(network, addr) {
+		ok := false
+		for attempt := 0; attempt < 3 && !ok; attempt++ {
+			ok = whole(network, addr)
+		}
+		if !ok {
 			t.Errorf("%s: the mean read is 20,000 bytes at most, want more", network)
 		}
 	}
