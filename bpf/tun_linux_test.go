@@ -106,7 +106,7 @@ func (s *steer) wantPackets(t *testing.T, want map[bpf.Outcome]uint64) {
 func readPacket(t *testing.T, tun *os.File) []byte {
 	t.Helper()
 	buffer := make([]byte, 65536)
-	if err := tun.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := tun.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	n, err := tun.Read(buffer)

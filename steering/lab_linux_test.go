@@ -226,10 +226,13 @@ func openTUN(t *testing.T, name string) (tun *os.File, index int) {
 	return tun, byName(t, name).Attrs().Index
 }
 
+// patience bounds every wait for what takes milliseconds on an idle machine.
+const patience = time.Minute
+
 // expect reads packets until one carries payload, and returns that one.
 func expect(t *testing.T, tun *os.File, payload string) []byte {
 	t.Helper()
-	tun.SetReadDeadline(time.Now().Add(5 * time.Second))
+	tun.SetReadDeadline(time.Now().Add(patience))
 	buffer := make([]byte, 65536)
 	for {
 		n, err := tun.Read(buffer)
@@ -283,7 +286,7 @@ func listen(t *testing.T, ns netns.NsHandle, at netip.Addr) *net.UDPConn {
 // arrives waits for a datagram.
 func arrives(t *testing.T, conn *net.UDPConn, payload string) {
 	t.Helper()
-	conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+	conn.SetReadDeadline(time.Now().Add(patience))
 	buffer := make([]byte, 2048)
 	n, err := conn.Read(buffer)
 	if err != nil || string(buffer[:n]) != payload {
@@ -305,7 +308,7 @@ func nothingCame(t *testing.T, conn *net.UDPConn) {
 // eventually waits for a condition; the text says what is not so at the end.
 func eventually(t *testing.T, condition func() string) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(patience)
 	for {
 		wrong := condition()
 		if wrong == "" {

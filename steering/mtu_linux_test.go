@@ -121,7 +121,7 @@ func TestUplinksChanged(t *testing.T) {
 			t.Helper()
 			select {
 			case <-told:
-			case <-time.After(10 * time.Second):
+			case <-time.After(patience):
 				t.Fatalf("%s is not told", what)
 			}
 		}

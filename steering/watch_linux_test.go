@@ -42,7 +42,7 @@ func TestSubscribe(t *testing.T) {
 			if err := test.change(); err != nil {
 				t.Fatal(err)
 			}
-			if err := socket.SetReceiveTimeout(&unix.Timeval{Sec: 5}); err != nil {
+			if err := socket.SetReceiveTimeout(&unix.Timeval{Sec: 60}); err != nil {
 				t.Fatal(err)
 			}
 			for {
@@ -130,7 +130,7 @@ func followRoutes(t *testing.T, h host, count int) (next func() []routeEvent) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { socket.Close() })
-	if err := socket.SetReceiveTimeout(&unix.Timeval{Sec: 5}); err != nil {
+	if err := socket.SetReceiveTimeout(&unix.Timeval{Sec: 60}); err != nil {
 		t.Fatal(err)
 	}
 	return func() (events []routeEvent) {

@@ -54,10 +54,10 @@ func TestProbe(t *testing.T) {
 	}
 }
 
-// run runs a capture until see has enough, at most ten seconds.
+// run runs a capture until see has enough, at most a minute.
 func run(t *testing.T, c *wire.Capture, see func(wire.Frame) (enough bool)) (lost uint64) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	lost, err := c.Run(ctx, func(f wire.Frame) {
 		if see(f) {

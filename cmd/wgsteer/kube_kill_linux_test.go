@@ -163,7 +163,7 @@ func (p *killable) untilKilled(t *testing.T, s *kubetest.Server) (inTime bool) {
 		_ = p.cmd.Process.Kill() // it may be dead
 		<-p.ended
 	}()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	for {
 		select {
 		case <-p.due:
@@ -178,7 +178,7 @@ func (p *killable) untilKilled(t *testing.T, s *kubetest.Server) (inTime bool) {
 		case <-deadline:
 			p.mu.Lock()
 			defer p.mu.Unlock()
-			t.Fatalf("neither killed nor ready within 30 s:\n%s", strings.Join(p.log, "\n"))
+			t.Fatalf("neither killed nor ready within two minutes:\n%s", strings.Join(p.log, "\n"))
 		case <-time.After(20 * time.Millisecond):
 			if r, there := record(t, s, "node-1"); there && told(r) == allWell {
 				return false

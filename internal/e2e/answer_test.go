@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"time"
 
@@ -68,9 +69,22 @@ func clientOf(a net.Addr) netip.Addr {
 }
 
 // ask sends random bytes to a server of answer, has them back, and returns whom
-// it takes the client for.
-func ask(ctx context.Context, client netlab.Endpoint, network string, server netip.AddrPort) (netip.Addr, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+// it takes the client for. A datagram may be lost: it is tried three times.
+func ask(ctx context.Context, client netlab.Endpoint, network string, server netip.AddrPort) (who netip.Addr, err error) {
+	if !strings.HasPrefix(network, "udp") {
+		return askOnce(ctx, client, network, server, time.Minute)
+	}
+	for range 3 {
+		who, err = askOnce(ctx, client, network, server, 20*time.Second)
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			break
+		}
+	}
+	return who, err
+}
+
+func askOnce(ctx context.Context, client netlab.Endpoint, network string, server netip.AddrPort, patience time.Duration) (netip.Addr, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	conn, err := client.Dial(ctx, network, server)
 	if err != nil {

@@ -15,7 +15,9 @@ import (
 func TestGSOPacketsStayWhole(t *testing.T) {
 	const bytes = 64 << 20
 	c := upWith(t, plain, netlab.Options{})
-	for _, family := range c.Families {
+	// On a busy machine TCP is slow, and makes smaller packets of what is slow
+	// (tcp_tso_autosize): of three streams one has to have long ones.
+	whole := func(family int) bool {
 		before, peer := c.status("node-a").Tunnel.TUNReads, c.status("node-b")
 		w := c.encrypted(func() { stream(t, c, family, bytes) })
 		after := c.status("node-a").Tunnel.TUNReads
@@ -30,8 +32,15 @@ func TestGSOPacketsStayWhole(t *testing.T) {
 			t.Fatalf("IPv%d: the TUN gave %d bytes of %d", family, read, bytes)
 		}
 		t.Logf("IPv%d: %d reads, %d bytes on average; %d WireGuard frames", family, packets, read/packets, w.WireGuard.Frames)
-		if read/packets <= 20_000 {
-			t.Errorf("IPv%d: a read brings %d bytes on average; GSO packets do not arrive whole", family, read/packets)
+		return read/packets > 20_000
+	}
+	for _, family := range c.Families {
+		ok := false
+		for attempt := 0; attempt < 3 && !ok; attempt++ {
+			ok = whole(family)
+		}
+		if !ok {
+			t.Errorf("IPv%d: a read brings 20,000 bytes at most on average; GSO packets do not arrive whole", family)
 		}
 	}
 }

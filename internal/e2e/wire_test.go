@@ -138,7 +138,7 @@ func TestCheckWire(t *testing.T) {
 
 	// A peer that does not answer is named, and is no failure of the capture.
 	c.kill("node-b")
-	r = c.checkWire("node-a", "7", func() {})
+	r = c.checkWire("node-a", "10", func() {})
 	if !r.OK || r.Peers[0].Unanswered == 0 || !strings.Contains(strings.Join(r.Warnings, "\n"), "peer node-b at ") {
 		t.Errorf("node-b's silence is not told: %+v", r)
 	}

@@ -126,7 +126,9 @@ func TestByPaper(t *testing.T) {
 		}
 		time.Sleep(50 * time.Millisecond) // an initiation within 20 ms of the last is a flood's
 	}
-	before := b.tap.count(ofKind(response, true))
+	responses := func() int { return b.tap.count(ofKind(response, true)) }
+	const before = 3
+	until(t, "response to each initiation at the tap", func() bool { return responses() >= before })
 	for name, spoil := range map[string]func(m []byte){
 		"the first MAC": func(m []byte) { m[116] ^= 1 },
 		"the timestamp": func(m []byte) { m[90] ^= 1; remac(t, m, b.ours.key.Public()) },
@@ -143,12 +145,13 @@ func TestByPaper(t *testing.T) {
 		spoil(m)
 		b.send(t, m)
 		time.Sleep(50 * time.Millisecond)
-		if n := b.tap.count(ofKind(response, true)); n != before {
+		if responses() != before {
 			t.Errorf("%s was wrong, and our end answered", name)
 		}
 	}
 	b.echoed(t, b.shakeHands(t, 5), []byte("still here"))
-	if n := b.tap.count(ofKind(response, true)); n != before+1 {
+	until(t, "response to the last initiation at the tap", func() bool { return responses() > before })
+	if n := responses(); n != before+1 {
 		t.Errorf("%d responses, want %d: one more than before what was spoilt", n, before+1)
 	}
 }

@@ -34,10 +34,10 @@ func TestLongTunnelRekey(t *testing.T) {
 				var next time.Time
 				for next = first; next.Equal(first) && time.Since(first) < rekeyAfter+rekeyWithin; time.Sleep(100 * time.Millisecond) {
 					sent += 2
-					if !echo(out, []byte{byte(sent)}, 3*time.Second) {
+					if !echo(out, []byte{byte(sent)}, patience) {
 						lost++
 					}
-					if !echo(in, []byte{byte(sent)}, 3*time.Second) {
+					if !echo(in, []byte{byte(sent)}, patience) {
 						lost++
 					}
 					next = p.ours.peer(t, p.theirs.key.Public()).LastHandshake
@@ -52,6 +52,7 @@ func TestLongTunnelRekey(t *testing.T) {
 				if after := next.Sub(first); after < rekeyAfter-time.Second {
 					t.Errorf("the second handshake came after %v, want %v", after, rekeyAfter)
 				}
+				until(t, "initiation at the tap, which may see it late", func() bool { return p.tap.count(ofKind(initiation, weAsk)) > asked })
 				if n := p.tap.count(ofKind(initiation, weAsk)); n != asked+1 {
 					t.Errorf("%d initiations, then %d", asked, n)
 				}

@@ -44,6 +44,7 @@ type Server struct {
 	dir       string
 	admin     string // a token of the group system:masters
 	etcdURL   string
+	etcdPorts [2]int // for clients, for peers
 	etcd, api *process
 	apiTool   string
 }
@@ -76,9 +77,11 @@ func Start(t testing.TB, o Options) *Server {
 
 // prepare chooses ports and makes keys, certificates and the admin's token.
 func (s *Server) prepare() (err error) {
-	if s.Port, err = freePort(); err != nil {
+	ports, err := freePorts(3)
+	if err != nil {
 		return err
 	}
+	s.Port, s.etcdPorts = ports[0], [2]int{ports[1], ports[2]}
 	crt, key, err := cert.GenerateSelfSignedCertKey(s.Host.String(), []net.IP{s.Host.AsSlice(), {127, 0, 0, 1}}, []string{"localhost", "kubernetes.default.svc"})
 	if err != nil {
 		return err
@@ -104,16 +107,9 @@ func (s *Server) prepare() (err error) {
 func (s *Server) path(name string) string { return filepath.Join(s.dir, name) }
 
 func (s *Server) startEtcd(binary string) error {
-	clients, err := freePort()
-	if err != nil {
-		return err
-	}
-	peers, err := freePort()
-	if err != nil {
-		return err
-	}
-	s.etcdURL = "http://127.0.0.1:" + strconv.Itoa(clients)
-	peerURL := "http://127.0.0.1:" + strconv.Itoa(peers)
+	s.etcdURL = "http://127.0.0.1:" + strconv.Itoa(s.etcdPorts[0])
+	peerURL := "http://127.0.0.1:" + strconv.Itoa(s.etcdPorts[1])
+	var err error
 	s.etcd, err = start(s.options.Command(binary,
 		"--data-dir="+s.path("etcd"), "--unsafe-no-fsync", "--logger=zap", "--log-level=warn",
 		"--listen-client-urls="+s.etcdURL, "--advertise-client-urls="+s.etcdURL,

@@ -121,7 +121,7 @@ func TestAKilledOwnersLabIsReaped(t *testing.T) {
 	}
 
 	killGroup(t, cmd)
-	eventually(t, "the reaper removes everything", 20*time.Second, func() bool { return len(left(t, run)) == 0 })
+	eventually(t, "the reaper removes everything", time.Minute, func() bool { return len(left(t, run)) == 0 })
 	for _, pid := range append(forked, inside) {
 		if running(pid) {
 			t.Errorf("process %d of the lab still runs", pid)

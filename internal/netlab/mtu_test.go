@@ -72,7 +72,7 @@ func wholeSender(t *testing.T, from, to netlab.Namespace, ip netip.Addr) func(by
 		if _, err := client.Write(make([]byte, bytes)); err != nil {
 			return err
 		}
-		if err := server.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		if err := server.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 			return err
 		}
 		n, _, err := server.ReadFrom(make([]byte, 1<<16))

@@ -15,7 +15,7 @@ import (
 
 const (
 	// endsWithin bounds the wait for killed processes.
-	endsWithin = 5 * time.Second
+	endsWithin = 30 * time.Second
 	// showsWithin bounds the wait for a process that was forked by the lab, but
 	// has not called execve yet, to show its own environment.
 	showsWithin = 200 * time.Millisecond

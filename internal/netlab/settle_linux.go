@@ -11,7 +11,7 @@ import (
 )
 
 // settlesWithin bounds the wait for the kernel's work queues.
-const settlesWithin = 10 * time.Second
+const settlesWithin = 30 * time.Second
 
 // settle waits until all devices and addresses work. In work queues, the kernel
 // notices a carrier, opens a bridge's port for it, and joins the multicast group

@@ -221,7 +221,7 @@ func awaitNoneLeft(t *testing.T) {
 	t.Helper()
 	stacks := make([]byte, 1<<20)
 	text := ""
-	for late := time.Now().Add(5 * time.Second); time.Now().Before(late); time.Sleep(10 * time.Millisecond) {
+	for late := time.Now().Add(patience); time.Now().Before(late); time.Sleep(10 * time.Millisecond) {
 		text = string(stacks[:runtime.Stack(stacks, true)])
 		if !strings.Contains(text, "cache.(*Reflector)") && !strings.Contains(text, "keymgr/kube.(*") && !strings.Contains(text, "watch.(*StreamWatcher)") {
 			return

@@ -103,7 +103,7 @@ func TestProbe(t *testing.T) {
 	var got map[wgkey.PublicKey]error
 	var err error
 	p.a.Do(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 6*time.Second)
 		defer cancel()
 		got, err = userspace.Probe(ctx, p.a.key, 51001, []tunnel.Peer{silent, answers, homeless})
 	})
