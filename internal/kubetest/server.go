@@ -43,6 +43,7 @@ type Server struct {
 	options   Options
 	dir       string
 	admin     string // a token of the group system:masters
+	kept      []port
 	etcdURL   string
 	etcd, api *process
 	apiTool   string
@@ -76,7 +77,7 @@ func Start(t testing.TB, o Options) *Server {
 
 // prepare chooses ports and makes keys, certificates and the admin's token.
 func (s *Server) prepare() (err error) {
-	if s.Port, err = freePort(); err != nil {
+	if s.Port, err = s.port(); err != nil {
 		return err
 	}
 	crt, key, err := cert.GenerateSelfSignedCertKey(s.Host.String(), []net.IP{s.Host.AsSlice(), {127, 0, 0, 1}}, []string{"localhost", "kubernetes.default.svc"})
@@ -101,14 +102,26 @@ func (s *Server) prepare() (err error) {
 	return nil
 }
 
+// port returns one that is kept until the end, so also while the server that is to
+// listen there is stopped. That is so in this process's network namespace: in another, by
+// Options.Command, nobody else takes ports.
+func (s *Server) port() (int, error) {
+	p, err := keepPort()
+	if err != nil {
+		return 0, fmt.Errorf("keep a port: %w", err)
+	}
+	s.kept = append(s.kept, p)
+	return p.number, nil
+}
+
 func (s *Server) path(name string) string { return filepath.Join(s.dir, name) }
 
 func (s *Server) startEtcd(binary string) error {
-	clients, err := freePort()
+	clients, err := s.port()
 	if err != nil {
 		return err
 	}
-	peers, err := freePort()
+	peers, err := s.port()
 	if err != nil {
 		return err
 	}
@@ -192,6 +205,9 @@ func (s *Server) end() {
 		if p != nil {
 			p.kill()
 		}
+	}
+	for _, p := range s.kept {
+		p.release()
 	}
 }
 
