@@ -63,8 +63,9 @@ type Config struct {
 	NodeIPs []netip.Addr
 	// NodeCIDRs hold the addresses of all nodes, and neither a pod's nor anything else's
 	// that pods talk to. An address in them that is neither this node's nor a peer's is
-	// that of a node unknown: strict drops what pods exchange with it. Default: none; such
-	// an address is the world's.
+	// that of a node unknown: strict drops what pods exchange with it. Of the families
+	// that they name, another address is none of a peer's, whatever its record says.
+	// Default: none; such an address is the world's.
 	NodeCIDRs []netip.Prefix
 	// Endpoint is where peers reach this node's tunnel; default: the first of
 	// NodeIPs and ListenPort.

@@ -168,8 +168,12 @@ func (r *reconciler) resolve() (nodes []keymgr.Node, problems []keymgr.Problem) 
 	if r.snapshot == nil {
 		return nil, problems
 	}
-	nodes, conflicts := keymgr.Resolve(self(r.config, r.key.Public(), r.facts), r.known, *r.snapshot)
-	return nodes, append(append(problems, r.snapshot.Problems...), conflicts...)
+	snapshot, known := *r.snapshot, r.known
+	var unused []keymgr.Problem
+	snapshot.Nodes, unused = usable(r.config, snapshot.Nodes)
+	known.Nodes, _ = usable(r.config, known.Nodes)
+	nodes, conflicts := keymgr.Resolve(self(r.config, r.key.Public(), r.facts), known, snapshot)
+	return nodes, slices.Concat(problems, snapshot.Problems, unused, conflicts)
 }
 
 // outside are those of the snapshot, and of the nodes that came out of it, whose pods

@@ -119,7 +119,8 @@ func TestPeersComeAndGo(t *testing.T) {
 	wait(t, d, "node-b gone", func(s dataplane.Status) bool { return len(s.Peers)+len(s.Tunnel.Peers) == 0 })
 }
 
-// TestPodsOutsideAreTold: also of a node that is refused for them, or for what else.
+// TestPodsOutsideAreTold: also of a node that is refused for what else. A node without them
+// is a peer.
 func TestPodsOutsideAreTold(t *testing.T) {
 	c := config(t)
 	record(t, c, "node-b", "b", "10.9.2.0/24")
@@ -128,7 +129,7 @@ func TestPodsOutsideAreTold(t *testing.T) {
 	record(t, c, "node-e", "e", "10.244.5.0/24")
 	d := run(t, c)
 	s := wait(t, d, "all are told", func(s dataplane.Status) bool { return s.Ready && len(s.PodsOutside) == 3 })
-	if strings.Join(s.PodsOutside, " ") != "node-b node-c node-d" || len(s.Peers) != 1 || len(s.Problems) < 3 {
+	if strings.Join(s.PodsOutside, " ") != "node-b node-c node-d" || len(s.Peers) != 2 || len(s.Peers[0].PodCIDRs) > 0 || len(s.Problems) < 3 {
 		t.Errorf("outside %v, peers %v, problems %v", s.PodsOutside, s.Peers, s.Problems)
 	}
 	for _, name := range []string{"node-b", "node-c", "node-d"} {
@@ -185,7 +186,7 @@ func TestLostRecordsLoseNoPeer(t *testing.T) {
 // holder of what a later one claims.
 func TestOnlyProgrammedNodesHold(t *testing.T) {
 	c := config(t)
-	writeRecord(t, c, "node-a2", fmt.Sprintf("name: node-a2\npublicKey: %s\nnodeIPs: [192.0.2.50]\npodCIDRs: [10.9.0.0/24]\n", publicKey(t, "x")))
+	writeRecord(t, c, "node-a2", fmt.Sprintf("name: node-a2\npublicKey: %s\nnodeIPs: [192.0.2.50]\nendpoint: 10.244.9.9:51871\n", publicKey(t, "x")))
 	d := run(t, c)
 	wait(t, d, "the refusal", func(s dataplane.Status) bool { return s.Ready && len(s.Problems) == 1 })
 	writeRecord(t, c, "node-b", fmt.Sprintf("name: node-b\npublicKey: %s\nnodeIPs: [192.0.2.50]\npodCIDRs: [10.244.2.0/24]\n", publicKey(t, "b")))
@@ -194,6 +195,23 @@ func TestOnlyProgrammedNodesHold(t *testing.T) {
 		if strings.Contains(p.Message, "had it before") {
 			t.Errorf("problem: %+v", p)
 		}
+	}
+}
+
+// TestWhatNobodyCanHave: a pod with the address of a node that joins later, as whoever has
+// a kubelet's credentials can make one, does not keep that node out, nor its own.
+func TestWhatNobodyCanHave(t *testing.T) {
+	c := config(t)
+	record(t, c, "node-b", "b", "10.244.2.0/24, 192.0.2.77/32")
+	d := run(t, c)
+	wait(t, d, "node-b", func(s dataplane.Status) bool { return s.Ready && len(s.Peers) == 1 && len(s.Problems) == 1 })
+	writeRecord(t, c, "node-c", fmt.Sprintf("name: node-c\npublicKey: %s\nnodeIPs: [192.0.2.77]\npodCIDRs: [10.244.3.0/24]\n", publicKey(t, "c")))
+	s := wait(t, d, "node-c", func(s dataplane.Status) bool { return len(s.Peers) == 2 })
+	if len(s.Problems) != 1 || s.Problems[0].Node != "node-b" || !strings.Contains(s.Problems[0].Message, "192.0.2.77/32 is in none of clusterCIDRs") {
+		t.Errorf("problems %+v", s.Problems)
+	}
+	if strings.Join(s.PodsOutside, " ") != "node-b" {
+		t.Errorf("outside: %v", s.PodsOutside)
 	}
 }
 

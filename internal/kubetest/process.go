@@ -3,7 +3,6 @@ package kubetest
 import (
 	"bytes"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -63,7 +62,7 @@ func start(cmd *exec.Cmd, log string) (*process, error) {
 		err := cmd.Start()
 		started <- err
 		if err == nil {
-			_ = cmd.Wait() // its exit code says less than its log
+			_ = cmd.Wait() // alive tells
 		}
 	}()
 	if err := <-started; err != nil {
@@ -87,11 +86,11 @@ func (p *process) kill() {
 	<-p.ended
 }
 
-// alive returns an error with the last of the output where the process has ended.
+// alive returns an error where the process has ended: how, and the last of its output.
 func (p *process) alive() error {
 	select {
 	case <-p.ended:
-		return fmt.Errorf("%s ended: %s", filepath.Base(p.cmd.Path), tail(p.log))
+		return fmt.Errorf("%s ended (%s): %s", filepath.Base(p.cmd.Path), p.cmd.ProcessState, tail(p.log))
 	default:
 		return nil
 	}
@@ -105,18 +104,4 @@ func tail(path string) string {
 	}
 	lines := bytes.Split(bytes.TrimSpace(text), []byte("\n"))
 	return string(bytes.Join(lines[max(0, len(lines)-15):], []byte("\n")))
-}
-
-// freePorts returns TCP ports that nobody has at this moment. All are held until the
-// last is there: a port that was let go may be the next that the kernel gives.
-func freePorts(n int) (ports []int, err error) {
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports, nil
 }

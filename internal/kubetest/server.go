@@ -43,8 +43,8 @@ type Server struct {
 	options   Options
 	dir       string
 	admin     string // a token of the group system:masters
+	kept      []port
 	etcdURL   string
-	etcdPorts [2]int // for clients, for peers
 	etcd, api *process
 	apiTool   string
 }
@@ -77,11 +77,9 @@ func Start(t testing.TB, o Options) *Server {
 
 // prepare chooses ports and makes keys, certificates and the admin's token.
 func (s *Server) prepare() (err error) {
-	ports, err := freePorts(3)
-	if err != nil {
+	if s.Port, err = s.port(); err != nil {
 		return err
 	}
-	s.Port, s.etcdPorts = ports[0], [2]int{ports[1], ports[2]}
 	crt, key, err := cert.GenerateSelfSignedCertKey(s.Host.String(), []net.IP{s.Host.AsSlice(), {127, 0, 0, 1}}, []string{"localhost", "kubernetes.default.svc"})
 	if err != nil {
 		return err
@@ -104,12 +102,31 @@ func (s *Server) prepare() (err error) {
 	return nil
 }
 
+// port returns one that is kept until the end, so also while the server that is to
+// listen there is stopped. That is so in this process's network namespace: in another, by
+// Options.Command, nobody else takes ports.
+func (s *Server) port() (int, error) {
+	p, err := keepPort()
+	if err != nil {
+		return 0, fmt.Errorf("keep a port: %w", err)
+	}
+	s.kept = append(s.kept, p)
+	return p.number, nil
+}
+
 func (s *Server) path(name string) string { return filepath.Join(s.dir, name) }
 
 func (s *Server) startEtcd(binary string) error {
-	s.etcdURL = "http://127.0.0.1:" + strconv.Itoa(s.etcdPorts[0])
-	peerURL := "http://127.0.0.1:" + strconv.Itoa(s.etcdPorts[1])
-	var err error
+	clients, err := s.port()
+	if err != nil {
+		return err
+	}
+	peers, err := s.port()
+	if err != nil {
+		return err
+	}
+	s.etcdURL = "http://127.0.0.1:" + strconv.Itoa(clients)
+	peerURL := "http://127.0.0.1:" + strconv.Itoa(peers)
 	s.etcd, err = start(s.options.Command(binary,
 		"--data-dir="+s.path("etcd"), "--unsafe-no-fsync", "--logger=zap", "--log-level=warn",
 		"--listen-client-urls="+s.etcdURL, "--advertise-client-urls="+s.etcdURL,
@@ -188,6 +205,9 @@ func (s *Server) end() {
 		if p != nil {
 			p.kill()
 		}
+	}
+	for _, p := range s.kept {
+		p.release()
 	}
 }
 

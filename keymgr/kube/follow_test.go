@@ -123,7 +123,24 @@ func (b *bench) makeMany(t *testing.T, n int) {
 	group.Wait()
 }
 
-// A node that joins a large cluster knows all peers soon; the issue asks for 5 s.
+// Many changes at once are few snapshots: 100 Nodes and their records come one by one,
+// as 300 changes and more.
+func testBurst(t *testing.T, b *bench) {
+	const n = 100
+	r := run(t, b.Admin(), kube.Options{Self: "node-000"})
+	r.await(t, "the empty cluster", func(s keymgr.Snapshot) bool { return !s.Partial && len(s.Nodes) == 0 })
+	before, start := r.delivered(), time.Now()
+	b.makeMany(t, n)
+	r.await(t, "all nodes", func(s keymgr.Snapshot) bool { return len(s.Nodes) == n })
+	// One at most in each 75 ms, however slow this machine is.
+	got, took := r.delivered()-before, time.Since(start)
+	if most := 1 + int(took/(75*time.Millisecond)); got > most {
+		t.Errorf("%d snapshots in %s; %d are the most", got, took, most)
+	}
+}
+
+// A node that joins a large cluster knows all peers within the issue's 5 s, by the
+// client and the limit of requests that the daemon has.
 func testFiveHundred(t *testing.T, b *bench) {
 	const n = 500
 	b.makeMany(t, n)
@@ -136,13 +153,17 @@ func testFiveHundred(t *testing.T, b *bench) {
 	runtime.KeepAlive(nodes)
 	nodes = nil
 	before = heap()
+	client, err := kube.Connect(b.Kubeconfig(t, ""), "test")
+	if err != nil {
+		t.Fatal(err)
+	}
 	start := time.Now()
-	r := run(t, b.Admin(), kube.Options{Self: "node-000", CacheDir: filepath.Join(t.TempDir(), "state")})
+	r := runBy(t, client, kube.Options{Self: "node-000", CacheDir: filepath.Join(t.TempDir(), "state")})
 	s := r.await(t, "all nodes", func(s keymgr.Snapshot) bool { return len(s.Nodes) == n && !s.Partial })
 	took := time.Since(start)
 	t.Logf("%d nodes known after %s; the source holds %d KiB (two snapshots and connections with it), %d Nodes as they are %d KiB", n, took, (heap()-before)>>10, n, whole>>10)
-	if took > 30*time.Second || len(s.Problems) > 0 {
-		t.Errorf("took %s; problems %v", took, s.Problems)
+	if took > joinWithin || len(s.Problems) > 0 {
+		t.Errorf("took %s, want %s; problems %v", took, joinWithin, s.Problems)
 	}
 }
 

@@ -38,6 +38,7 @@ func TestServer(t *testing.T) {
 	}{
 		{"publish", testPublish},
 		{"follow", testFollow},
+		{"burst", testBurst},
 		{"wrong records", testWrongRecords},
 		{"two hosts", testTwoHosts},
 		{"status", testStatus},
@@ -141,6 +142,7 @@ type running struct {
 
 	mu      sync.Mutex
 	last    keymgr.Snapshot
+	count   int // of the snapshots delivered
 	changed chan struct{}
 }
 
@@ -151,6 +153,11 @@ func run(t *testing.T, config *rest.Config, o kube.Options) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return runBy(t, client, o)
+}
+
+func runBy(t *testing.T, client *kube.Client, o kube.Options) *running {
+	t.Helper()
 	o.Client, o.Logger = client, slog.New(slog.NewTextHandler(t.Output(), nil))
 	source, err := kube.New(o)
 	if err != nil {
@@ -175,6 +182,7 @@ func run(t *testing.T, config *rest.Config, o kube.Options) *running {
 func (r *running) take(s keymgr.Snapshot) {
 	r.mu.Lock()
 	r.last = s
+	r.count++
 	r.mu.Unlock()
 	select {
 	case r.changed <- struct{}{}:
@@ -186,6 +194,13 @@ func (r *running) snapshot() keymgr.Snapshot {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.last
+}
+
+// delivered is how many snapshots there were.
+func (r *running) delivered() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.count
 }
 
 const patience = time.Minute // on a busy machine
